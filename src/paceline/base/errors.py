@@ -1,0 +1,105 @@
+"""The error tree. `code` is stable and public; `retryable` says whether the same call may succeed later.
+
+PacelineError
+├── ConfigError            a setting, file or flag is wrong
+├── InvalidRequest         the caller's input is wrong
+│   └── PayloadTooLarge    ... or larger than a limit
+├── Unauthorised           no token, or a wrong one
+├── NotFound               no such model, route or item
+├── Rejected               refused now, may succeed later (`retry_after_s`)
+│   ├── RateLimited        a quota is used up
+│   ├── Overloaded         the queue is full or the predicted wait is longer than the deadline
+│   └── CircuitOpen        the engine behind the breaker is failing
+├── DeadlineExceeded       the caller's time is over
+└── EngineError            the model failed; the breaker counts these only
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PacelineError(Exception):
+    """Base of all our errors. The message holds the value, the limit and the way out, in one line."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        """The request field or setting at fault, e.g. `input[3]` or `embed.batch.max_cost`."""
+
+
+class ConfigError(PacelineError):
+    """A setting, file or flag is wrong; the command line exits with 2."""
+
+    code = "invalid_setting"
+
+
+class InvalidRequest(PacelineError):  # noqa: N818 - names say what happened, as in the wire codes
+    """The caller's input is wrong and will be as wrong next time."""
+
+    code = "invalid_request"
+
+
+class PayloadTooLarge(InvalidRequest):
+    """The input is well-formed but larger than a limit."""
+
+    code = "payload_too_large"
+
+
+class Unauthorised(PacelineError):  # noqa: N818
+    """No bearer token, or one that we do not know."""
+
+    code = "unauthorised"
+
+
+class NotFound(PacelineError):  # noqa: N818
+    """No such model, route or item."""
+
+    code = "not_found"
+
+
+class Rejected(PacelineError):  # noqa: N818
+    """Refused now without doing work; may succeed after `retry_after_s` seconds."""
+
+    code = "rejected"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(Rejected):
+    """A quota of this caller is used up."""
+
+    code = "rate_limited"
+
+
+class Overloaded(Rejected):
+    """The queue is full, or the predicted wait is longer than the caller can wait."""
+
+    code = "overloaded"
+
+
+class CircuitOpen(Rejected):
+    """The engine behind the breaker is failing; it will be probed again after `retry_after_s`."""
+
+    code = "circuit_open"
+
+
+class DeadlineExceeded(PacelineError):  # noqa: N818
+    """The caller's time was over before the answer was ready."""
+
+    code = "deadline_exceeded"
+    retryable = True
+
+
+class EngineError(PacelineError):
+    """The model failed on input that was valid."""
+
+    code = "engine_error"
+    retryable = True

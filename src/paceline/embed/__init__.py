@@ -1,0 +1,1 @@
+"""Text embeddings: model folders, tokenisers, engines, layout, and the service that joins them."""

@@ -1,0 +1,1 @@
+"""Flow control: batching, admission, limits, breakers, retries, caches. Knows no model and no HTTP."""

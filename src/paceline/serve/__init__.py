@@ -1,0 +1,1 @@
+"""HTTP: plain ASGI hot routes, error mapping, metrics, health, documents."""
