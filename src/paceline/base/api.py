@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Meta
 
 Priority = Literal["high", "normal", "low"]
+TokenId = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Body of `POST /v1/embeddings` (OpenAI's, plus `truncate`, `priority`)."""
 
     input: Annotated[
-        str | list[str | int | list[int]],
+        str | list[str | TokenId | list[TokenId]],
         Meta(description="A text, a list of texts, one list of token ids, or a list of such lists."),
     ]
     model: Annotated[str, Meta(description="Model id as listed by `/v1/models`.")] | None = None
@@ -65,7 +66,7 @@ class InferRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of `POST /v1/infer`: one door to every task; `task: embed` takes the fields of `/v1/embeddings`."""
 
     task: Annotated[Literal["embed"], Meta(description="Which service answers.")]
-    input: str | list[str | int | list[int]]
+    input: str | list[str | TokenId | list[TokenId]]
     model: str | None = None
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Meta(ge=1, le=65536)] | None = None

@@ -11,7 +11,8 @@ PacelineError
 │   ├── Overloaded         the queue is full or the predicted wait is longer than the deadline
 │   └── CircuitOpen        the engine behind the breaker is failing
 ├── DeadlineExceeded       the caller's time is over
-└── EngineError            the model failed; the breaker counts these only
+├── EngineError            the model failed; the breaker counts these only
+└── Unreachable            no connection to the server, or it went away before it answered
 """
 
 from __future__ import annotations
@@ -103,3 +104,25 @@ class EngineError(PacelineError):
 
     code = "engine_error"
     retryable = True
+
+
+class Unreachable(PacelineError):  # noqa: N818
+    """No connection to the server, or it went away before it answered."""
+
+    code = "unreachable"
+    retryable = True
+
+
+def all_errors(root: type[PacelineError] = PacelineError) -> list[type[PacelineError]]:
+    """`root` and every error below it, parents first."""
+    return [root, *(error for child in root.__subclasses__() for error in all_errors(child))]
+
+
+def error_of_code(
+    code: str, message: str, *, param: str | None = None, retry_after_s: float | None = None
+) -> PacelineError:
+    """The error that `code` names, made anew at the other end of a wire; unknown codes become PacelineError."""
+    kind = next((error for error in all_errors() if error.code == code), PacelineError)
+    if issubclass(kind, Rejected):
+        return kind(message, retry_after_s=retry_after_s or 0.0, param=param)
+    return kind(message, param=param)

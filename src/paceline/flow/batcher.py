@@ -1,54 +1,182 @@
-"""Dynamic batching."""
+"""Dynamic batching on an asyncio loop: callers await their own answer, engines get batches."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
-import msgspec
+from paceline.base.clock import Clock
+from paceline.base.errors import DeadlineExceeded, EngineError, Overloaded
+from paceline.flow.batch_queue import BatchPolicy, BatchQueue
+from paceline.flow.job import Batch, Job
 
-from paceline.base.knob import knob
+__all__ = ["BatchPolicy", "BatchRecord", "Batcher", "Job"]
+
+Run = Callable[[list[Job]], Awaitable[Sequence[Any]]]
+"""Runs one batch and returns one result per job, in order. At most `queue.lanes` run at once."""
 
 
-class BatchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How jobs become batches. Cost is padded tokens: rows x longest length, rounded up to `bucket`."""
+class BatchRecord(NamedTuple):
+    """One batch that ended, for metrics."""
 
-    max_size: Annotated[int, knob("Rows in one batch at most.", ge=1, le=4096, unit="rows", live=True, tune=True)] = 32
-    max_cost: Annotated[
-        int,
-        knob(
-            "Padded tokens in one batch at most; 0 takes the value of the measured layout. "
-            "A first job larger than this still runs, alone.",
-            ge=0,
-            le=1_048_576,
-            unit="tokens",
-            live=True,
-            tune=True,
-        ),
-    ] = 0
-    max_wait_ms: Annotated[
-        float,
-        knob(
-            "Flush timeout: the longest a job waits for company while an engine is idle.",
-            ge=0,
-            le=1000,
-            unit="ms",
-            live=True,
-            tune=True,
-        ),
-    ] = 10.0
-    adaptive: Annotated[
-        bool,
-        knob(
-            "Wait only when the arrival rate and the measured run time say that company comes in time; "
-            "`false` always waits `max_wait_ms` for a full batch.",
-            live=True,
-            tune=True,
-        ),
-    ] = True
-    bucket: Annotated[
-        int,
-        knob("Lengths are rounded up to a multiple of this; 0 takes the measured layout's.", ge=0, le=512, unit="tokens", tune=True),
-    ] = 0
-    ageing_s: Annotated[
-        float, knob("Waiting this long lifts a job by one priority class.", gt=0, le=3600, unit="s", live=True)
-    ] = 2.0
+    rows: int
+    cost: int
+    """Padded tokens."""
+    tokens: int
+    wait_s: float
+    """Time an idle engine waited for it to fill."""
+    run_s: float
+
+
+class Batcher:
+    """Drives a `BatchQueue`: starts a batch whenever the queue gives one, and hands the results out.
+
+    All methods belong to the event loop's thread. Everything that arrives in one turn of the loop is seen
+    together, so a request of many texts is batched as a whole.
+    """
+
+    def __init__(
+        self,
+        queue: BatchQueue,
+        run: Run,
+        *,
+        clock: Clock | None = None,
+        on_batch: Callable[[BatchRecord], None] | None = None,
+    ) -> None:
+        """`clock` defaults to the running loop's time; deadlines of jobs are on the same clock."""
+        self.queue = queue
+        self._run = run
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock or self._loop.time
+        self._on_batch = on_batch
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._turn: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def submit(self, job: Job) -> Any:
+        """Wait for the result of `job`; cancelling drops it.
+
+        Raises DeadlineExceeded (over before it ran), EngineError (the run failed), Overloaded (closed).
+        """
+        return (await self.submit_all((job,)))[0]
+
+    async def submit_all(self, jobs: Iterable[Job]) -> list[Any]:
+        """Wait for the results of the jobs of one request; the first failure drops the rest. Raises as `submit`."""
+        if self._closed:
+            raise Overloaded("the server is shutting down; send this to another replica", retry_after_s=1.0)
+        futures: list[tuple[Job, asyncio.Future[Any]]] = []
+        now = self._clock()
+        for job in jobs:
+            job.future = self._loop.create_future()
+            futures.append((job, job.future))
+            self.queue.put(job, now)
+        self._idle.clear()
+        if self._turn is None:
+            self._turn = self._loop.call_soon(self._pump)
+        try:
+            return [await future for _, future in futures]
+        except BaseException:  # cancellation too: whoever leaves takes all of its jobs along
+            for job, future in futures:
+                if not future.done() or future.cancelled():
+                    future.cancel()
+                    self.queue.depart(job)
+                else:
+                    future.exception()  # seen: one error per request is enough
+            self._rest()
+            raise
+
+    async def drain(self) -> None:
+        """Return when nothing waits and nothing runs. New jobs are still taken; see `close`."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Take no more jobs and answer those that wait or run with Overloaded. `drain` first to let them end."""
+        self._closed = True
+        for job in self.queue.clear():
+            self._fail(
+                job,
+                Overloaded("the server is shutting down; send this to another replica", retry_after_s=1.0),
+            )
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._rest()
+
+    def _pump(self) -> None:
+        """Start what can start, and answer what expired."""
+        self._turn = None
+        queue = self.queue
+        now = self._clock()
+        while (batch := queue.take(now)) is not None:
+            task = self._loop.create_task(self._carry(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        for job in queue.expired:
+            waited_ms = (now - job.enqueued_at) * 1e3
+            self._fail(
+                job,
+                DeadlineExceeded(
+                    f"the deadline passed after {waited_ms:.0f} ms in the queue; allow more time"
+                ),
+            )
+        queue.expired.clear()
+        self._rest()
+
+    def _rest(self) -> None:
+        """Say when nothing is left, and set the timer for the queue's next change of mind."""
+        if not self.queue.depth and not self.queue.running:
+            self._idle.set()
+        wake_at = self.queue.wake_at()
+        if self._timer is not None:
+            # A timer that rings too early only asks again; so it is moved forward, never back.
+            if wake_at is not None and self._timer.when() <= self._loop.time() + (wake_at - self._clock()):
+                return
+            self._timer.cancel()
+            self._timer = None
+        if wake_at is not None:
+            self._timer = self._loop.call_later(max(0.0, wake_at - self._clock()), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._pump()
+
+    async def _carry(self, batch: Batch) -> None:
+        """Run one batch and settle its jobs."""
+        run_s: float | None = None
+        error: BaseException | None = None
+        results: Sequence[Any] = ()
+        try:
+            results = await self._run(batch.jobs)
+            run_s = self._clock() - batch.started_at
+            if len(results) != batch.rows:
+                raise ValueError(f"{len(results)} results for {batch.rows} jobs")  # noqa: TRY301 - an engine's fault like any other
+        except (Exception, asyncio.CancelledError) as caught:  # noqa: BLE001 - whatever the engine raises, its callers must hear
+            error = caught
+        now = self._clock()
+        self.queue.finished(batch, now, run_s if error is None else None)
+        # The next batch starts before the answers of this one are written: the engine comes first.
+        self._pump()
+        if error is not None:
+            for job in batch.jobs:
+                self._fail(job, self._engine_error(error, batch))
+            return
+        for job, result in zip(batch.jobs, results, strict=True):
+            if job.future is not None and not job.future.done():
+                job.future.set_result(result)
+        if self._on_batch is not None:
+            self._on_batch(BatchRecord(batch.rows, batch.cost, batch.tokens, batch.wait_s, run_s or 0.0))
+
+    def _engine_error(self, cause: BaseException, batch: Batch) -> Exception:
+        if isinstance(cause, asyncio.CancelledError):
+            return Overloaded("the server is shutting down; send this to another replica", retry_after_s=1.0)
+        error = EngineError(f"the engine failed on a batch of {batch.rows} x {batch.length} tokens: {cause}")
+        error.__cause__ = cause
+        return error
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        if job.future is not None and not job.future.done():
+            job.future.set_exception(error)

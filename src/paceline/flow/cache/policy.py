@@ -15,9 +15,9 @@ class L1Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Memory tier, per worker process."""
 
     enabled: Annotated[bool, knob("Keep results in memory.")] = True
-    max_bytes: Annotated[
-        int, knob("Memory for results.", ge=4096, le=1 << 40, unit="bytes", tune=True)
-    ] = 64 << 20
+    max_bytes: Annotated[int, knob("Memory for results.", ge=4096, le=1 << 40, unit="bytes", tune=True)] = (
+        64 << 20
+    )
     eviction: Annotated[
         Literal["cost", "lru"],
         knob("`cost` keeps what saves most compute per byte, `lru` what was used last.", tune=True),
@@ -29,7 +29,9 @@ class L2Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: Annotated[bool, knob("Keep results on disk.")] = False
     path: Annotated[str, knob("Folder of the disk tier; empty takes `<state dir>/cache`.")] = ""
-    max_bytes: Annotated[int, knob("Disk for results, both files together.", ge=1 << 20, le=1 << 44, unit="bytes")] = 1 << 30
+    max_bytes: Annotated[
+        int, knob("Disk for results, both files together.", ge=1 << 20, le=1 << 44, unit="bytes")
+    ] = 1 << 30
 
 
 class L3Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +39,8 @@ class L3Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: Annotated[bool, knob("Keep results in Redis.")] = False
     budget_ms: Annotated[
-        float, knob("Longest a look-up may take before the tier is skipped.", gt=0, le=10_000, unit="ms", live=True)
+        float,
+        knob("Longest a look-up may take before the tier is skipped.", gt=0, le=10_000, unit="ms", live=True),
     ] = 5.0
 
 
@@ -49,8 +52,17 @@ class TtlPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     result_s: Annotated[float, knob("Time to live of class `result`.", gt=0, unit="s", live=True)] = 43200.0
     stale_s: Annotated[
         float,
-        knob("After its time a result is still served this long while it is made anew behind the caller.", ge=0, unit="s", live=True),
+        knob(
+            "After its time a result is still served this long while it is made anew behind the caller.",
+            ge=0,
+            unit="s",
+            live=True,
+        ),
     ] = 0.0
+
+    def of(self, name: TtlClass) -> float:
+        """Seconds a result of class `name` is good."""
+        return {"hot": self.hot_s, "warm": self.warm_s, "result": self.result_s}[name]
 
 
 class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

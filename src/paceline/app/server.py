@@ -1,0 +1,156 @@
+"""One process that speaks HTTP: the whole server, or one of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+
+from paceline.app.engine_process import SOCKET, ChannelLedger
+from paceline.app.listen import url_of
+from paceline.app.model import LocalModel, open_model, open_remote_model
+from paceline.app.parts import open_cache, open_link, open_limiter, service_of
+from paceline.app.snapshots import Snapshots
+from paceline.base.errors import ConfigError, PacelineError
+from paceline.base.instruments import Registry
+from paceline.flow.channel import Channel
+from paceline.serve.asgi import Application
+from paceline.serve.metrics import BatchMetrics
+from paceline.settings import Settings
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says good-bye first: on a signal the application turns not ready, open requests end, status 0."""
+
+    application: Application
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        loop = asyncio.get_running_loop()
+
+        def leave() -> None:
+            self.force_exit = self.should_exit  # the second signal does not wait for open requests
+            self.should_exit = True
+            self.application.drain()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, leave)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+def run_server(settings: Settings, listener: socket.socket) -> int:
+    """The whole server in this process, until a signal; returns the exit status."""
+    return _run(settings, listener, None, 0)
+
+
+def run_worker(settings: Settings, listener: socket.socket, runtime: Path, index: int) -> None:
+    """Entry point of one of several workers; its engine lives behind the socket in `runtime`."""
+    sys.exit(_run(settings, listener, runtime, index))
+
+
+def _run(settings: Settings, listener: socket.socket, runtime: Path | None, index: int) -> int:
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings, listener, runtime, index))
+    except PacelineError as error:
+        print(f"paceline: error: {error.message}", file=sys.stderr, flush=True)  # noqa: T201
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415 - not there on Windows
+
+    return uvloop.Loop  # type: ignore[no-any-return]
+
+
+async def _serve(settings: Settings, listener: socket.socket, runtime: Path | None, index: int) -> None:
+    async with open_application(settings, runtime, index) as application, application.life():
+        config = uvicorn.Config(
+            application,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=settings.serve.backlog,
+            timeout_keep_alive=int(settings.serve.keep_alive_s),
+            timeout_graceful_shutdown=int(settings.serve.drain_s),
+            ssl_certfile=settings.tls.cert_file or None,
+            ssl_keyfile=settings.tls.key_file or None,
+        )
+        try:
+            config.load()
+        except OSError as error:
+            raise ConfigError(
+                f"tls.cert_file = {settings.tls.cert_file!r}, tls.key_file = {settings.tls.key_file!r}: {error}; "
+                "give PEM files that this process may read"
+            ) from None
+        server = _Server(config)
+        server.application = application
+        if runtime is None:
+            _say_where(settings, listener, application)
+        await server.serve(sockets=[listener])
+
+
+def _say_where(settings: Settings, listener: socket.socket, application: Application) -> None:
+    del application
+    url = url_of(listener, tls=bool(settings.tls.cert_file))
+    print(f"paceline: serving on {url} (try {url}/docs; Ctrl-C stops)", file=sys.stderr, flush=True)  # noqa: T201
+
+
+@asynccontextmanager
+async def open_application(settings: Settings, runtime: Path | None = None, index: int = 0) -> AsyncIterator[Application]:
+    """The HTTP application of one process, with all its parts; `runtime` is given to workers only."""
+    registry = Registry()
+    async with AsyncExitStack() as stack:
+        link = open_link(settings)
+        if link is not None:
+            stack.push_async_callback(link.close)
+        if runtime is None:
+            model = await stack.enter_async_context(open_model(settings)) if settings.embed.model else None
+            ledger = None
+        else:
+            channel = Channel(runtime / SOCKET)
+            model = await stack.enter_async_context(open_remote_model(settings, channel)) if settings.embed.model else None
+            ledger = ChannelLedger(channel, settings.serve.workers)
+        limiter = await stack.enter_async_context(open_limiter(settings, link, ledger))
+        cache = await stack.enter_async_context(open_cache(settings, link))
+        services = [] if model is None else [service_of(settings, model, cache)]
+        if isinstance(model, LocalModel):
+            model.lane.on_batch = BatchMetrics(registry).ran
+        stats = {"limiter": limiter.stats}
+        if link is not None:
+            stats["redis"] = link.stats
+        snapshots = None if runtime is None else Snapshots(runtime, f"worker-{index}", registry.snapshot)
+        application = Application(
+            services,
+            policy=settings.serve,
+            auth=settings.auth,
+            compression=settings.compression,
+            limiter=limiter,
+            registry=registry,
+            peers=snapshots.others if snapshots else tuple,
+            parts={} if link is None else {"redis": link.health},
+            stats=stats,
+        )
+        if snapshots is not None:
+            writing = asyncio.ensure_future(snapshots.keep_writing())
+            stack.callback(writing.cancel)
+        yield application

@@ -1,0 +1,125 @@
+"""The asynchronous client: `Client` with `await`."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from paceline.base.api import ModelCard, Priority
+from paceline.base.errors import PacelineError
+from paceline.client.messages import (
+    POOL,
+    Address,
+    Call,
+    Embeddings,
+    Tokens,
+    deadline_header,
+    default_headers,
+    embed_call,
+    health_call,
+    metrics_call,
+    models_call,
+    unreachable,
+)
+from paceline.client.retries import DEFAULT, Patience, Retries
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Talks to one server from one event loop. Close it, or use it in `async with`.
+
+    Arguments as for `Client`; here `timeout_s` bounds the whole call strictly. Cancelling a call closes its
+    connection, and the server drops the work.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8080",
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+        retry: Retries = DEFAULT,
+        verify: bool | ssl.SSLContext = True,
+    ) -> None:
+        self._address = Address.parse(base_url)
+        self._timeout_s = timeout_s
+        self._retry = retry
+        self._http = httpx.AsyncClient(
+            base_url=self._address.url,
+            headers=default_headers(token),
+            transport=httpx.AsyncHTTPTransport(uds=self._address.uds, limits=POOL)
+            if self._address.uds
+            else None,
+            limits=POOL,
+            verify=verify,
+        )
+
+    async def embed(  # noqa: PLR0913 - the fields of the request
+        self,
+        texts: str | Sequence[str] | None = None,
+        *,
+        tokens: Tokens | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        truncate: bool = True,
+        priority: Priority = "normal",
+        timeout_s: float | None = None,
+    ) -> Embeddings:
+        """Embed texts, or lists of token ids. One text gives one row. Raises any PacelineError."""
+        call = embed_call(
+            texts, tokens, model=model, dimensions=dimensions, truncate=truncate, priority=priority
+        )
+        return await self._send(call, timeout_s)
+
+    async def models(self) -> list[ModelCard]:
+        """The models that are served."""
+        return await self._send(models_call())
+
+    async def health(self) -> dict[str, Any]:
+        """State of engines, breakers and cache tiers; also when the server says it is not well."""
+        return await self._send(health_call())
+
+    async def metrics(self) -> str:
+        """Metrics in Prometheus' text format."""
+        return await self._send(metrics_call())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _send(self, call: Call[T], timeout_s: float | None = None) -> T:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        patience = Patience(self._retry, timeout_s)
+        while True:
+            left_s = patience.left_s()
+            try:
+                async with asyncio.timeout(left_s):
+                    response = await self._http.request(
+                        call.method,
+                        call.path,
+                        content=call.content,
+                        headers=deadline_header(left_s),
+                        timeout=None,
+                    )
+                return call.read(response)
+            except TimeoutError:
+                late = unreachable(self._address, httpx.ReadTimeout(""), timeout_s)
+                await asyncio.sleep(patience.pause_s(late))
+            except httpx.TransportError as error:
+                await asyncio.sleep(patience.pause_s(unreachable(self._address, error, timeout_s)))
+            except PacelineError as error:
+                await asyncio.sleep(patience.pause_s(error))

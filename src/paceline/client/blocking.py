@@ -1,0 +1,121 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from paceline.base.api import ModelCard, Priority
+from paceline.base.errors import PacelineError
+from paceline.client.messages import (
+    POOL,
+    Address,
+    Call,
+    Embeddings,
+    Tokens,
+    deadline_header,
+    default_headers,
+    embed_call,
+    health_call,
+    metrics_call,
+    models_call,
+    unreachable,
+)
+from paceline.client.retries import DEFAULT, Patience, Retries
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to one server over a pool of connections; threads may share it. Close it, or use it in `with`.
+
+    `base_url`: `http://host:port`, `https://host:port` or `unix:///path`. `timeout_s` is the time of a whole call,
+    retries included; the server is told what is left of it. A server that trickles its answer can overrun it, since
+    each wait for bytes is bounded by what was left at the start of the try.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8080",
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+        retry: Retries = DEFAULT,
+        verify: bool | ssl.SSLContext = True,
+    ) -> None:
+        self._address = Address.parse(base_url)
+        self._timeout_s = timeout_s
+        self._retry = retry
+        self._http = httpx.Client(
+            base_url=self._address.url,
+            headers=default_headers(token),
+            transport=httpx.HTTPTransport(uds=self._address.uds, limits=POOL) if self._address.uds else None,
+            limits=POOL,
+            verify=verify,
+        )
+
+    def embed(  # noqa: PLR0913 - the fields of the request
+        self,
+        texts: str | Sequence[str] | None = None,
+        *,
+        tokens: Tokens | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        truncate: bool = True,
+        priority: Priority = "normal",
+        timeout_s: float | None = None,
+    ) -> Embeddings:
+        """Embed texts, or lists of token ids. One text gives one row. Raises any PacelineError."""
+        call = embed_call(
+            texts, tokens, model=model, dimensions=dimensions, truncate=truncate, priority=priority
+        )
+        return self._send(call, timeout_s)
+
+    def models(self) -> list[ModelCard]:
+        """The models that are served."""
+        return self._send(models_call())
+
+    def health(self) -> dict[str, Any]:
+        """State of engines, breakers and cache tiers; also when the server says it is not well."""
+        return self._send(health_call())
+
+    def metrics(self) -> str:
+        """Metrics in Prometheus' text format."""
+        return self._send(metrics_call())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, call: Call[T], timeout_s: float | None = None) -> T:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        patience = Patience(self._retry, timeout_s)
+        while True:
+            left_s = patience.left_s()
+            try:
+                return call.read(
+                    self._http.request(
+                        call.method,
+                        call.path,
+                        content=call.content,
+                        headers=deadline_header(left_s),
+                        timeout=left_s,
+                    )
+                )
+            except httpx.TransportError as error:
+                time.sleep(patience.pause_s(unreachable(self._address, error, timeout_s)))
+            except PacelineError as error:
+                time.sleep(patience.pause_s(error))

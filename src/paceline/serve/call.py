@@ -1,0 +1,160 @@
+"""One HTTP exchange: its headers, who sent it, until when, and how its reply leaves."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import re
+import secrets
+import time
+
+from starlette.types import Message, Scope, Send
+
+from paceline.base.errors import DeadlineExceeded, InvalidRequest, PacelineError, Rejected
+from paceline.flow.limiter import Verdict
+from paceline.serve.decode import CallerLeft
+from paceline.serve.entrance import Entrance
+from paceline.serve.http_protocol import EXTENSION
+from paceline.serve.metrics import RouteMetrics
+from paceline.serve.problem import CLIENT_LEFT, MethodNotAllowed, problem_body, status_of
+
+log = logging.getLogger("paceline.serve")
+
+JSON = (b"content-type", b"application/json")
+PROBLEM = (b"content-type", b"application/problem+json")
+_CLOSE = (b"connection", b"close")
+_CHALLENGE = (b"www-authenticate", b'Bearer realm="paceline"')
+
+_sane_id = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}").fullmatch
+_process = secrets.token_hex(6).encode()
+_serial = itertools.count(1).__next__
+
+_NONE: dict[str, None] = {}
+
+Header = tuple[bytes, bytes]
+
+
+class Call:
+    """Made when the head of a request has come, gone when its reply has left."""
+
+    __slots__ = (
+        "_entrance",
+        "_route",
+        "_scope",
+        "_send",
+        "_verdict",
+        "headers",
+        "replied",
+        "request_id",
+        "started_at",
+    )
+
+    def __init__(self, entrance: Entrance, route: RouteMetrics, scope: Scope, send: Send) -> None:
+        self.started_at = time.monotonic()
+        self._entrance = entrance
+        self._route = route
+        self._scope = scope
+        self._send = send
+        self._verdict: Verdict | None = None
+        self.replied = False
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = self.headers.get(b"x-request-id")
+        self.request_id = given if given is not None and _sane_id(given) else b"%b-%x" % (_process, _serial())
+
+    # -- coming in --------------------------------------------------------------------------------------------
+
+    async def admit(self) -> None:
+        """Authorise the caller, then count the call against its limits; raises Unauthorised or RateLimited."""
+        entrance = self._entrance
+        name = entrance.tokens.authorise(self.headers.get(b"authorization"))
+        limiter = entrance.limiter
+        if limiter is None:
+            return
+        client = self._scope.get("client")
+        key = name or (client[0] if client else "local")
+        endpoint = self._route.path
+        verdict = limiter.take_nowait(key, endpoint, name or None)
+        if verdict is None:
+            verdict = await limiter.take(key, endpoint, name or None)
+        self._verdict = verdict
+        if not verdict.allowed:
+            raise verdict.refusal()
+
+    def deadline_at(self) -> float:
+        """When the caller's patience ends (`time.monotonic` seconds); raises InvalidRequest, DeadlineExceeded."""
+        header = self.headers.get(b"x-request-timeout-ms")
+        if header is None:
+            return self.started_at + self._entrance.policy.timeout_s
+        try:
+            timeout_ms = float(header)
+        except ValueError:
+            timeout_ms = math.nan
+        if not math.isfinite(timeout_ms):
+            raise InvalidRequest(
+                f"x-request-timeout-ms is {header.decode('latin-1')!r}; send milliseconds as a number",
+                param="x-request-timeout-ms",
+            )
+        if timeout_ms <= 0:
+            raise DeadlineExceeded(
+                f"x-request-timeout-ms is {timeout_ms:g}: the deadline has passed already; send a larger one",
+                param="x-request-timeout-ms",
+            )
+        return self.started_at + timeout_ms / 1e3
+
+    # -- going out --------------------------------------------------------------------------------------------
+
+    async def reply(self, status: int, body: bytes, *headers: Header) -> None:
+        """Send the reply and count it. The last thing a call does."""
+        now = time.monotonic()
+        out = self.reply_headers()
+        out += headers
+        out.append((b"content-length", b"%d" % len(body)))
+        self.replied = True
+        whole = self._scope.get("extensions", _NONE).get(EXTENSION)
+        if whole is None or self._entrance.draining or not whole["reply"](self._scope, status, out, body):
+            await self._send({"type": "http.response.start", "status": status, "headers": out})
+            await self._send({"type": "http.response.body", "body": body})
+        self._route.count(status, now - self.started_at)
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send` for applications that reply themselves: adds our headers and counts the reply."""
+        if message["type"] == "http.response.start":
+            self.replied = True
+            message["headers"] = [*message["headers"], *self.reply_headers()]
+            self._route.count(message["status"], time.monotonic() - self.started_at)
+        await self._send(message)
+
+    def reply_headers(self) -> list[Header]:
+        """Headers of every reply, whatever it says: request id, limits, and good-bye while draining."""
+        out = [(b"x-request-id", self.request_id)]
+        verdict = self._verdict
+        if verdict is not None and verdict.limit:
+            out.append((b"x-ratelimit-limit-requests", b"%d" % verdict.limit))
+            out.append((b"x-ratelimit-remaining-requests", b"%d" % verdict.remaining))
+            out.append((b"x-ratelimit-reset-requests", b"%.3fs" % verdict.reset_s))
+        if self._entrance.draining:
+            out.append(_CLOSE)
+        return out
+
+    async def fail(self, error: Exception) -> None:
+        """Reply with the problem that `error` is; unexpected ones are ours, and are logged with a traceback."""
+        if isinstance(error, CallerLeft):
+            self._route.count(CLIENT_LEFT, time.monotonic() - self.started_at)
+            return
+        if not isinstance(error, PacelineError):
+            log.error("request %s failed", self.request_id.decode(), exc_info=error)
+            error = PacelineError(
+                "the server failed in a way nobody foresaw; its log has the traceback under this request id"
+            )
+        if self.replied:
+            return
+        status = status_of(error)
+        extra = [PROBLEM]
+        if isinstance(error, Rejected):
+            extra.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+        elif isinstance(error, MethodNotAllowed):
+            extra.append((b"allow", error.allowed.encode()))
+        elif status == 401:
+            extra.append(_CHALLENGE)
+        await self.reply(status, problem_body(error, self.request_id.decode()), *extra)

@@ -1,0 +1,17 @@
+"""Settings: one tree, one dotted name everywhere; defaults < TOML file < environment < `--set`."""
+
+from paceline.settings.knobs import Knob
+from paceline.settings.sources import ALIASES, OTHER_VARIABLES, Loaded, load
+from paceline.settings.tree import Settings, digest, iter_knobs, leaves
+
+__all__ = [
+    "ALIASES",
+    "OTHER_VARIABLES",
+    "Knob",
+    "Loaded",
+    "Settings",
+    "digest",
+    "iter_knobs",
+    "leaves",
+    "load",
+]
