@@ -26,6 +26,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+
 from paceline.flow.cache.l1 import ENTRY_BYTES, CostCache
 from paceline.flow.cache.lru import LruCache
 
@@ -114,7 +115,9 @@ def main() -> None:
     arguments.add_argument("--shapes", nargs="+", default=SHAPES, choices=SHAPES)
     chosen = arguments.parse_args()
     print(f"{chosen.requests} requests, seeds 1..{chosen.seeds}; median (min-max) of cost-aware over LRU\n")
-    print("| trace | MiB | saved, LRU | saved, cost-aware | ceiling | ratio | hits, LRU | hits, cost-aware | us LRU | us |")
+    print(
+        "| trace | MiB | saved, LRU | saved, cost-aware | ceiling | ratio | hits, LRU | hits, cost-aware | us LRU | us |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     drift_worst = float("inf")
     for shape in chosen.shapes:

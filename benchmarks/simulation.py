@@ -55,7 +55,7 @@ class CountQueue:
         self.running += 1
         return Batch(jobs, max(job.length for job in jobs), now, 0.0, 0.0)
 
-    def finished(self, batch: Batch, now: float, run_s: float) -> None:
+    def finished(self, _batch: Batch, _now: float, _run_s: float) -> None:
         self.running -= 1
 
     def wake_at(self) -> float | None:
@@ -65,7 +65,9 @@ class CountQueue:
 class Simulation:
     """One queue, one engine per lane, and whatever arrives."""
 
-    def __init__(self, queue: BatchQueue | CountQueue, run: Service, noise: float = 0.03, seed: int = 7) -> None:
+    def __init__(
+        self, queue: BatchQueue | CountQueue, run: Service, noise: float = 0.03, seed: int = 7
+    ) -> None:
         self.queue, self.service, self.noise = queue, run, noise
         self.rng = random.Random(seed)
         self.now = 0.0
@@ -120,8 +122,11 @@ class Simulation:
             action()
         self.now = until
 
-    def closed_loop(self, clients: int, lengths: Callable[[random.Random], int], think_s: float = 0.2e-3) -> None:
+    def closed_loop(
+        self, clients: int, lengths: Callable[[random.Random], int], think_s: float = 0.2e-3
+    ) -> None:
         """Each client asks again a moment (exponential, mean `think_s`) after its answer."""
+
         def ask() -> None:
             self.offer(lengths(self.rng), lambda: self.at(self.now + self.rng.expovariate(1 / think_s), ask))
 
@@ -130,6 +135,7 @@ class Simulation:
 
     def open_loop(self, rate: float, lengths: Callable[[random.Random], int], until: float) -> None:
         """Poisson arrivals; nobody retries."""
+
         def ask() -> None:
             self.offer(lengths(self.rng))
             if self.now < until:

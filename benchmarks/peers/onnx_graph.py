@@ -21,7 +21,7 @@ def export(path: Path) -> None:
             super().__init__()
             self.bert = BertModel.from_pretrained(
                 get_model_path(), attn_implementation="eager", add_pooling_layer=False
-            ).eval()
+            )
 
         def forward(self, ids: torch.Tensor) -> torch.Tensor:
             hidden = self.bert(input_ids=ids).last_hidden_state  # (1, tokens, 384)
@@ -29,7 +29,7 @@ def export(path: Path) -> None:
 
     partial = path.with_suffix(".partial")
     torch.onnx.export(
-        SentenceEncoder(),
+        SentenceEncoder().eval(),
         (torch.randint(1000, 20000, (1, 24)),),
         partial,
         input_names=["ids"],

@@ -42,10 +42,10 @@ async def _serve(settings: Settings, runtime: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     registry = Registry()
     metrics = Metrics(registry)
-    async with open_model(settings) as model:
-        model.lane.on_batch = BatchMetrics(registry).ran
-        metrics.add_areas(model.lane.stats, model=model.card.id)
-        lane = LaneHost(model.lane)
+    async with open_model(settings) as (model, lane):
+        lane.on_batch = BatchMetrics(registry).ran
+        metrics.add_areas(lane.stats, model=model.card.id)
+        host = LaneHost(lane)
         ledger = LocalLedger(settings.limits.lease_share, time.time)
 
         async def answer(operation: str, payload: Any) -> Any:
@@ -57,14 +57,14 @@ async def _serve(settings: Settings, runtime: Path) -> None:
                 case "give_back":
                     return await ledger.give_back(*payload)
                 case _:
-                    return await lane.answer(operation, payload)
+                    return await host.answer(operation, payload)
 
         server = ChannelServer(runtime / SOCKET, answer)
         await server.start()
         writing = asyncio.ensure_future(Snapshots(runtime, "engine", registry.snapshot).keep_writing())
         try:
             await stop.wait()
-            await model.lane.drain()
+            await lane.drain()
         finally:
             writing.cancel()
             await server.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import socket
 import sys
@@ -14,13 +15,14 @@ from pathlib import Path
 import uvicorn
 
 from paceline.app.engine_process import SOCKET, ChannelLedger
-from paceline.app.listen import url_of
-from paceline.app.model import LocalModel, open_model, open_remote_model
-from paceline.app.parts import open_cache, open_link, open_limiter, service_of
+from paceline.app.listen import open_socket, url_of
+from paceline.app.model import Model, find_folder, open_model, open_remote_model, service_of
+from paceline.app.parts import open_cache, open_link, open_limiter
 from paceline.app.snapshots import Snapshots
 from paceline.base.errors import ConfigError, PacelineError
 from paceline.base.instruments import Registry
 from paceline.flow.channel import Channel
+from paceline.flow.quota import Ledger
 from paceline.serve.asgi import Application
 from paceline.serve.metrics import BatchMetrics
 from paceline.settings import Settings
@@ -49,9 +51,19 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def run_server(settings: Settings, listener: socket.socket) -> int:
-    """The whole server in this process, until a signal; returns the exit status."""
-    return _run(settings, listener, None, 0)
+def run_server(settings: Settings) -> int:
+    """The whole server, in one process or several, until a signal; returns the exit status.
+
+    Raises ConfigError when a setting is wrong, before anything heavy is loaded.
+    """
+    with open_socket(settings.serve) as listener:
+        if settings.embed.model:
+            find_folder(settings)
+        if settings.serve.workers == 1:
+            return _run(settings, listener, None, 0)
+        from paceline.app.supervisor import supervise  # noqa: PLC0415 - imports this module, for its workers
+
+        return supervise(settings, listener)
 
 
 def run_worker(settings: Settings, listener: socket.socket, runtime: Path, index: int) -> None:
@@ -90,8 +102,8 @@ async def _serve(settings: Settings, listener: socket.socket, runtime: Path | No
             server_header=False,
             proxy_headers=False,
             backlog=settings.serve.backlog,
-            timeout_keep_alive=int(settings.serve.keep_alive_s),
-            timeout_graceful_shutdown=int(settings.serve.drain_s),
+            timeout_keep_alive=math.ceil(settings.serve.keep_alive_s),
+            timeout_graceful_shutdown=math.ceil(settings.serve.drain_s),
             ssl_certfile=settings.tls.cert_file or None,
             ssl_keyfile=settings.tls.key_file or None,
         )
@@ -123,18 +135,20 @@ async def open_application(settings: Settings, runtime: Path | None = None, inde
         link = open_link(settings)
         if link is not None:
             stack.push_async_callback(link.close)
+        model: Model | None = None
+        ledger: Ledger | None = None
         if runtime is None:
-            model = await stack.enter_async_context(open_model(settings)) if settings.embed.model else None
-            ledger = None
+            if settings.embed.model:
+                model, lane = await stack.enter_async_context(open_model(settings))
+                lane.on_batch = BatchMetrics(registry).ran
         else:
             channel = Channel(runtime / SOCKET)
-            model = await stack.enter_async_context(open_remote_model(settings, channel)) if settings.embed.model else None
+            if settings.embed.model:
+                model = await stack.enter_async_context(open_remote_model(settings, channel))
             ledger = ChannelLedger(channel, settings.serve.workers)
         limiter = await stack.enter_async_context(open_limiter(settings, link, ledger))
         cache = await stack.enter_async_context(open_cache(settings, link))
         services = [] if model is None else [service_of(settings, model, cache)]
-        if isinstance(model, LocalModel):
-            model.lane.on_batch = BatchMetrics(registry).ran
         stats = {"limiter": limiter.stats}
         if link is not None:
             stats["redis"] = link.stats

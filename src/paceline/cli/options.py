@@ -29,11 +29,14 @@ class SettingsOptions:
         ),
     ] = ()
 
-    def load(self) -> Loaded:
-        """Read the settings. Raises ConfigError."""
+    def load(self, *more: str) -> Loaded:
+        """Read the settings; `more` are further NAME=VALUE that a command's own options stand for.
+
+        Raises ConfigError.
+        """
         from paceline.settings import load  # noqa: PLC0415 - the whole tree, which `--help` does not need
 
-        return load(self.config, sets=self.sets)
+        return load(self.config, sets=(*self.sets, *more))
 
 
 Options = Annotated[SettingsOptions, Parameter(name="*")]

@@ -79,32 +79,30 @@ class Work:
 
     async def make(self, index: int) -> tuple[bytes, float]:
         """Compute one text: (cache value, seconds of compute it cost)."""
-        encoded = (await self._prepared(index))[index]
+        encoded = (await self._prepared())[index]
         row = await self._compute.lane.run(encoded.ids, priority=self._priority, deadline_at=self._deadline_at)
         self._took(row)
         return VALUE_HEADER.pack(len(encoded.ids), encoded.truncated) + row.vector, row.run_s / row.batch_rows
 
-    async def _prepared(self, index: int) -> dict[int, Ids]:
-        if index not in self._missing:  # it was in memory when the request came, and has been evicted since
-            return await self._prepare([index])
+    async def _prepared(self) -> dict[int, Ids]:
         if len(self._missing) == 1:
-            return await self._prepare(self._missing)
+            return await self._prepare()
         # A task of its own: the flight that came first may be cancelled while others still want the tokens.
         if self._preparing is None:
-            self._preparing = asyncio.ensure_future(self._prepare(self._missing))
+            self._preparing = asyncio.ensure_future(self._prepare())
         return await asyncio.shield(self._preparing)
 
-    async def _prepare(self, indices: list[int]) -> dict[int, Ids]:
+    async def _prepare(self) -> dict[int, Ids]:
         """Admit the texts as a whole, by estimated length, and only then spend time on their tokens."""
         compute = self._compute
-        texts = [self._texts[index] for index in indices]
+        texts = [self._texts[index] for index in self._missing]
         await compute.lane.admit(
             [compute.estimate(text) for text in texts], priority=self._priority, deadline_at=self._deadline_at
         )
         started_at = compute.clock()
-        encoded = await compute.encode(texts, indices, truncate=self._truncate)
-        self.timings.tokenize_s += compute.clock() - started_at
-        return dict(zip(indices, encoded, strict=True))
+        encoded = await compute.encode(texts, self._missing, truncate=self._truncate)
+        self.timings.tokenize_s = compute.clock() - started_at
+        return dict(zip(self._missing, encoded, strict=True))
 
     def _took(self, row: Row) -> None:
         timings = self.timings

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Coroutine, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -96,24 +97,27 @@ class EmbedService:
                 param="dimensions",
             )
         texts = self._texts(request)
-        work = self._compute.begin(request, texts, self._missing(texts), deadline_at)
+        keys = [self._key(text) for text in texts]
+        values = [None if self._cache is None else self._cache.peek(key) for key in keys]
+        missing = [index for index, value in enumerate(values) if value is None]
+        work = self._compute.begin(request, texts, missing, deadline_at)
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline_at - started_at):
-                values = await _all([self._value(work, index, text) for index, text in enumerate(texts)])
+                found = await _all([self._value(work, index, keys[index]) for index in missing])
         except TimeoutError:
             raise DeadlineExceeded(
                 f"the deadline of {deadline_at - started_at:.3f} s passed before the answer was ready; "
                 "send fewer texts, a longer x-request-timeout-ms, or try again when the server is less busy"
             ) from None
-        return self._result(request, values, work.timings, started_at)
+        for index, value in zip(missing, found, strict=True):
+            values[index] = value
+        return self._result(request, cast("list[bytes]", values), work.timings, started_at)
 
-    async def _value(self, work: Work, index: int, text: Text) -> bytes:
+    async def _value(self, work: Work, index: int, key: bytes) -> bytes:
         """One text's cached or computed value; another caller's failed flight is not our failure."""
         if self._cache is None:
-            value, _ = await work.make(index)
             work.saw("bypass")
-            return value
-        key = self._key(text)
+            return (await work.make(index))[0]
         while True:
             made = False
 
@@ -161,13 +165,6 @@ class EmbedService:
                     param=f"input[{position}]",
                 )
         return [self._folded(item) if isinstance(item, str) else item for item in given]  # type: ignore[misc]
-
-    def _missing(self, texts: list[Text]) -> list[int]:
-        """Indices of the texts that are not in memory."""
-        cache = self._cache
-        if cache is None:
-            return list(range(len(texts)))
-        return [index for index, text in enumerate(texts) if cache.peek(self._key(text)) is None]
 
     def _folded(self, text: str) -> str:
         if self._fold_space:

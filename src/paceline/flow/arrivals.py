@@ -9,6 +9,8 @@ EDGES_S = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)
 """Arrivals are counted by the time since the last batch ended. Clients that wait for their answer before they
 ask again come in a burst right after it, others at an even rate: one table tells both apart."""
 
+_ENDS_S = (*EDGES_S, inf)
+
 MEMORY = 0.97
 """Weight a batch interval keeps after the next one."""
 TICK_S = 1e-6
@@ -44,7 +46,7 @@ class Arrivals:
         """A batch ended; `empty` says that nothing is left in the system."""
         begin, end = self._since - self._ended_at, now - self._ended_at
         low = 0.0
-        for i, edge in enumerate((*EDGES_S, inf)):
+        for i, edge in enumerate(_ENDS_S):
             self._count[i] *= MEMORY
             self._seconds[i] *= MEMORY
             if end > low and begin < edge:

@@ -97,8 +97,8 @@ class BatchQueue:
         self.expired: list[Job] = []
         """Jobs whose deadline passed in the queue; the driver answers them and clears the list."""
         self.forecast_correction = 1.0
-        self.usual_run_s = 0.0
-        """Mean run time of the batches that left others waiting."""
+        self.usual_run_s = run_time.predict(self.full_rows(self.padded(64)), self.padded(64))
+        """Mean run time of the batches that left others waiting; a guess before the first."""
         self.jobs_total = self.batches_total = self.rows_total = 0
         self.real_tokens_total = self.padded_tokens_total = 0
         self.departed_total = self.expired_total = 0
@@ -214,7 +214,11 @@ class BatchQueue:
         run_s = max(self.usual_run_s, self.run_time.predict(1, self.padded(max(lengths))))
         if len(lengths) == 1:
             return run_s
-        return run_s + sum([self._cost_s(self.padded(length)) for length in lengths]) / self.lanes
+        return run_s + self.work_s(lengths) / self.lanes
+
+    def work_s(self, lengths: Sequence[int]) -> float:
+        """Engine seconds that texts of these lengths cost in full batches."""
+        return sum([self._cost_s(self.padded(length)) for length in lengths])
 
     def clear(self) -> list[Job]:
         """Take out all jobs, for a driver that closes."""
@@ -252,7 +256,7 @@ class BatchQueue:
     def _cost_s(self, padded: int) -> float:
         """Engine time of one job of this rounded length in a full batch."""
         rows = self.policy.max_cost // padded or 1
-        return self.run_time.row_s(rows if rows < self.policy.max_size else self.policy.max_size, padded)
+        return self.run_time.row_s(min(self.policy.max_size, rows), padded)
 
     def _ahead_s(self, priority: int, now: float) -> float:
         """Engine time ahead of a newcomer of this class, over all lanes."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
-from paceline.base.clock import Clock
+from paceline.base.clock import Clock, loop_clock
 from paceline.base.errors import DeadlineExceeded, EngineError, Overloaded
 from paceline.flow.batch_queue import BatchPolicy, BatchQueue
 from paceline.flow.job import Batch, Job
@@ -40,21 +41,25 @@ class Batcher:
         self,
         queue: BatchQueue,
         run: Run,
+        lanes: int | None = None,
         *,
         clock: Clock | None = None,
         on_batch: Callable[[BatchRecord], None] | None = None,
     ) -> None:
-        """`clock` defaults to the running loop's time; deadlines of jobs are on the same clock."""
+        """`lanes` is the queue's, named to be checked. `clock` is the loop's; deadlines of jobs are on it."""
+        if lanes is not None and lanes != queue.lanes:
+            raise ValueError(f"the queue was made for {queue.lanes} lanes, not {lanes}")
         self.queue = queue
         self._run = run
         self._loop = asyncio.get_running_loop()
-        self._clock = clock or self._loop.time
+        self._clock = clock or loop_clock()
         self._on_batch = on_batch
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._turn: asyncio.Handle | None = None
+        self._turn_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = inf
         self._closed = False
 
     async def submit(self, job: Job) -> Any:
@@ -69,14 +74,15 @@ class Batcher:
         if self._closed:
             raise Overloaded("the server is shutting down; send this to another replica", retry_after_s=1.0)
         futures: list[tuple[Job, asyncio.Future[Any]]] = []
-        now = self._clock()
+        if self._turn_at is None:
+            # One instant for all that comes in this turn: to the queue it is one arrival.
+            self._turn_at = self._clock()
+            self._loop.call_soon(self._pump)
         for job in jobs:
             job.future = self._loop.create_future()
             futures.append((job, job.future))
-            self.queue.put(job, now)
+            self.queue.put(job, self._turn_at)
         self._idle.clear()
-        if self._turn is None:
-            self._turn = self._loop.call_soon(self._pump)
         try:
             return [await future for _, future in futures]
         except BaseException:  # cancellation too: whoever leaves takes all of its jobs along
@@ -90,7 +96,7 @@ class Batcher:
             raise
 
     async def drain(self) -> None:
-        """Return when nothing waits and nothing runs. New jobs are still taken; see `close`."""
+        """Return when nothing waits or runs and every answer is given. New jobs are still taken; see `close`."""
         await self._idle.wait()
 
     async def close(self) -> None:
@@ -108,13 +114,13 @@ class Batcher:
 
     def _pump(self) -> None:
         """Start what can start, and answer what expired."""
-        self._turn = None
+        self._turn_at = None
         queue = self.queue
         now = self._clock()
         while (batch := queue.take(now)) is not None:
             task = self._loop.create_task(self._carry(batch))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._ended)
         for job in queue.expired:
             waited_ms = (now - job.enqueued_at) * 1e3
             self._fail(
@@ -128,20 +134,25 @@ class Batcher:
 
     def _rest(self) -> None:
         """Say when nothing is left, and set the timer for the queue's next change of mind."""
-        if not self.queue.depth and not self.queue.running:
+        if not self.queue.depth and not self._tasks:
             self._idle.set()
         wake_at = self.queue.wake_at()
-        if self._timer is not None:
-            # A timer that rings too early only asks again; so it is moved forward, never back.
-            if wake_at is not None and self._timer.when() <= self._loop.time() + (wake_at - self._clock()):
-                return
-            self._timer.cancel()
-            self._timer = None
-        if wake_at is not None:
-            self._timer = self._loop.call_later(max(0.0, wake_at - self._clock()), self._ring)
+        if wake_at is None or wake_at < self._rings_at:  # one that rings too early only asks again
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer, self._rings_at = None, inf
+            if wake_at is not None:
+                self._timer = self._loop.call_later(max(0.0, wake_at - self._clock()), self._ring)
+                self._rings_at = wake_at
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A batch is run and answered."""
+        self._tasks.discard(task)
+        if not self.queue.depth and not self._tasks:
+            self._idle.set()
 
     def _ring(self) -> None:
-        self._timer = None
+        self._timer, self._rings_at = None, inf
         self._pump()
 
     async def _carry(self, batch: Batch) -> None:

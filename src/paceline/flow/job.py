@@ -12,7 +12,7 @@ GONE = 1 << 30
 
 
 class Job:
-    """One row of a future batch. Made by the caller, who reads the times after the answer came.
+    """One row of a future batch, used once. Made by the caller, who reads the times after the answer came.
 
     `length` in tokens; `priority` 0 high, 1 normal, 2 low; `deadline_at` and all `*_at` on the queue's clock.
     """

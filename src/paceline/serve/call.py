@@ -34,6 +34,8 @@ _NONE: dict[str, None] = {}
 
 Header = tuple[bytes, bytes]
 
+MAX_TIMEOUT_MS = 86_400_000
+
 
 class Call:
     """Made when the head of a request has come, gone when its reply has left."""
@@ -90,9 +92,9 @@ class Call:
             timeout_ms = float(header)
         except ValueError:
             timeout_ms = math.nan
-        if not math.isfinite(timeout_ms):
+        if not timeout_ms <= MAX_TIMEOUT_MS:
             raise InvalidRequest(
-                f"x-request-timeout-ms is {header.decode('latin-1')!r}; send milliseconds as a number",
+                f"x-request-timeout-ms is {header.decode('latin-1')!r}; send milliseconds, {MAX_TIMEOUT_MS} (a day) at most",
                 param="x-request-timeout-ms",
             )
         if timeout_ms <= 0:

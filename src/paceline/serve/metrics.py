@@ -202,12 +202,15 @@ def with_recent(snapshot: Snapshot) -> Snapshot:
             failed / rate if rate else 0.0,
         ),
         *(
-            gauge(
-                "paceline_request_latency_seconds",
-                "Quantiles of the calls of /v1 over the last minute.",
-                quantile(latencies, q, 1e-6),
-                quantile=str(q),
-            )
+            {
+                **gauge(
+                    "paceline_request_latency_seconds",
+                    "Quantiles of the calls of /v1 over the last minute.",
+                    quantile(latencies, q, 1e-6),
+                    quantile=str(q),
+                ),
+                "kind": "summary",
+            }
             for q in (0.5, 0.95, 0.99)
         ),
     ]

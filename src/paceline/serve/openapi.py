@@ -10,6 +10,7 @@ import msgspec
 from paceline import __version__
 from paceline.base.api import EmbedReply, EmbedRequest, InferRequest, ModelCard, ModelList, Problem
 from paceline.base.errors import all_errors
+from paceline.serve.call import MAX_TIMEOUT_MS
 from paceline.serve.problem import STATUS, TITLE
 
 _REF = "#/components/schemas/{name}"
@@ -20,13 +21,14 @@ _VECTOR = [0.0187, -0.0432, 0.0611]
 
 _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
     "x-request-id": {
-        "description": "Name of the request in replies and logs; one is made for requests without.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=@-]{1,128}$"},
+        "description": "Name of the request in replies and logs: up to 128 letters, digits and `._:/+=@-`; "
+        "anything else is replaced by a name of ours.",
+        "schema": {"type": "string"},
         "example": "demo-1",
     },
     "x-request-timeout-ms": {
         "description": "The caller's patience in milliseconds; refused or given up with 504 when it does not suffice.",
-        "schema": {"type": "number", "minimum": 1000, "maximum": 86_400_000},
+        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_MS},
         "example": 2000,
     },
 }

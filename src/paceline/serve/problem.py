@@ -81,8 +81,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def status_of(error: PacelineError) -> int:
-    """The HTTP status of an error."""
-    return STATUS[type(error)]
+    """The HTTP status of an error; a class not in the table has its parent's."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def problem(error: PacelineError, request_id: str) -> Problem:

@@ -1,0 +1,148 @@
+"""Raw ASGI calls, and a real server on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import uvicorn
+from embedder import HashEmbedder
+
+from paceline.flow.limiter import Limiter, LimitPolicy
+from paceline.serve.asgi import Application
+from paceline.serve.http_protocol import HttpProtocol
+from paceline.serve.policy import AuthPolicy, CompressionPolicy, ServePolicy
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class House:
+    """An application, what it is made of, and a way to call it without a server."""
+
+    app: Application
+    embedder: HashEmbedder
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] = b"",
+        *,
+        leave: asyncio.Event | None = None,
+        **headers: str,
+    ) -> Reply | None:
+        """One raw ASGI call; the caller hangs up when `leave` is set. None when nothing was sent back."""
+        pieces = iter([body] if isinstance(body, bytes) else body)
+        piece = next(pieces, b"")
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            nonlocal piece
+            if piece is not None:
+                now, piece = piece, next(pieces, None)
+                return {"type": "http.request", "body": now, "more_body": piece is not None}
+            await (leave or asyncio.Event()).wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+            "client": ("10.1.2.3", 4321),
+        }
+        await self.app(scope, receive, send)
+        if not sent:
+            return None
+        return Reply(
+            sent[0]["status"],
+            {name.decode(): value.decode() for name, value in sent[0]["headers"]},
+            b"".join(message["body"] for message in sent[1:]),
+        )
+
+    def call(self, method: str, path: str, body: bytes | Iterable[bytes] = b"", **headers: str) -> Reply:
+        reply = asyncio.run(self.ask(method, path, body, **headers))
+        assert reply is not None
+        return reply
+
+    def post(self, content: Any, path: str = "/v1/embeddings", **headers: str) -> Reply:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return self.call("POST", path, body, **headers)
+
+
+@pytest.fixture
+def build() -> Callable[..., House]:
+    """Make a house; arguments replace the parts they name."""
+
+    def make(*, limits: LimitPolicy | None = None, **parts: Any) -> House:
+        embedder = HashEmbedder()
+        given: dict[str, Any] = {
+            "policy": ServePolicy(),
+            "auth": AuthPolicy(),
+            "compression": CompressionPolicy(),
+            "limiter": Limiter(limits) if limits else None,
+            **parts,
+        }
+        return House(Application([embedder], **given), embedder)
+
+    return make
+
+
+@pytest.fixture
+def house(build: Callable[..., House]) -> House:
+    """An open house with one model and no limits."""
+    return build()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+
+@contextmanager
+def served(app: Application) -> Iterator[str]:
+    """The address of a real uvicorn with `app` behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(
+            app, http=HttpProtocol, ws="none", access_log=False, server_header=False, log_level="error"
+        )
+        server = _Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        assert server.up.wait(30)
+        try:
+            yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+@pytest.fixture
+def serve() -> Callable[[Application], Any]:
+    """Context manager that puts an application behind a real server and gives its address."""
+    return served
