@@ -16,8 +16,11 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
+
+import uvloop
 
 from paceline.flow.cache.l1 import CostCache
 from paceline.flow.cache.l2 import DiskCache
@@ -39,6 +42,12 @@ def row(what: str, calls: int, run: Callable[[int], object]) -> None:
         run(round_)
         spent.append((time.process_time() - began) / calls * 1e6)
     print(f"| {what} | {statistics.median(spent):.2f} | {min(spent):.2f}-{max(spent):.2f} |", flush=True)
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """On the loop the server runs on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 def fresh_keys(round_: int, count: int) -> list[bytes]:
@@ -72,10 +81,8 @@ def memory(entries: int) -> None:
         for key in keys if hit else fresh_keys(round_, entries):
             await tiers.fetch(key, make, 3600.0)
 
-    row("Tiers.fetch, L1 hit", entries, lambda round_: asyncio.run(fetch_all(round_, hit=True)))
-    row(
-        "Tiers.fetch, miss with one flight", entries, lambda round_: asyncio.run(fetch_all(round_, hit=False))
-    )
+    row("Tiers.fetch, L1 hit", entries, lambda round_: run_loop(fetch_all(round_, hit=True)))
+    row("Tiers.fetch, miss with one flight", entries, lambda round_: run_loop(fetch_all(round_, hit=False)))
 
 
 def disk(entries: int, folder: Path) -> None:
@@ -134,7 +141,7 @@ def redis(entries: int, folder: Path) -> None:
         await link.close()
 
     try:
-        asyncio.run(ask())
+        run_loop(ask())
     finally:
         server.terminate()
         server.wait()

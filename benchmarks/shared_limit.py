@@ -16,8 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Barrier
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from load import ROOT, machine
@@ -36,6 +36,8 @@ KINDS = {
 }
 PAUSE_S = 0.05
 """A refused client tries again after this."""
+START_S = 15.0
+"""Time the processes have to start."""
 
 
 class Clock:
@@ -48,21 +50,32 @@ class Clock:
         return self.at
 
 
-async def ask(
-    kind: str, url: str, limit: int, processes: int, until: float
-) -> tuple[Counter[int], int, int, float]:
+@dataclass(frozen=True)
+class Job:
+    """What one process does."""
+
+    kind: str
+    url: str
+    limit: int
+    processes: int
+    begin_at: float
+    seconds: float
+
+
+async def ask(job: Job) -> tuple[Counter[int], int, int, float]:
     """Ask as fast as the limit lets us; passed by minute, asked, asked of Redis, CPU seconds."""
     clock = Clock()
-    link = RedisLink(RedisPolicy(url=url, timeout_ms=10_000.0))
-    ledger = RedisLedger(link, 1e-9 if kind == "lease 1" else 0.1, clock)
-    limiter = Limiter(LimitPolicy(rpm=limit), None if kind == "alone" else ledger, clock, peers=processes)
+    link = RedisLink(RedisPolicy(url=job.url, timeout_ms=10_000.0))
+    ledger = RedisLedger(link, 1e-9 if job.kind == "lease 1" else 0.1, clock)
+    limiter = Limiter(
+        LimitPolicy(rpm=job.limit), None if job.kind == "alone" else ledger, clock, peers=job.processes
+    )
     sweeping = asyncio.create_task(limiter.run())
     passed: Counter[int] = Counter()
     asked = 0
-    await asyncio.sleep((-time.time() - seconds / 2) % 60)
-    until = time.time() + seconds
+    await asyncio.sleep(job.begin_at - time.time())
     cpu = time.process_time()
-    while time.time() < until:
+    while time.time() < job.begin_at + job.seconds:
         verdict = limiter.take_nowait("k", "/v1/embeddings")
         if verdict is None:
             verdict = await limiter.take("k", "/v1/embeddings")
@@ -80,23 +93,18 @@ async def ask(
     return passed, asked, int(limiter.stats()["leases_total"]), cpu
 
 
-def run(results: SimpleQueue[tuple[Counter[int], int, int, float]], started: Barrier, *job: object) -> None:
-    """One process; all begin when the slowest has started."""
-    started.wait()
-    results.put(asyncio.run(ask(*job)))  # type: ignore[arg-type]
+def run(job: Job) -> tuple[Counter[int], int, int, float]:
+    """One process."""
+    return asyncio.run(ask(job))
 
 
 def row(name: str, url: str, limit: int, processes: int, seconds: float) -> None:
     """Run all processes over the end of a minute, print what passed."""
-    spawn = multiprocessing.get_context("spawn")
-    results: SimpleQueue[tuple[Counter[int], int, int, float]] = spawn.SimpleQueue()
-    job = (results, spawn.Barrier(processes), KINDS[name], url, limit, processes, seconds)
-    workers = [spawn.Process(target=run, args=job) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
-    answers = [results.get() for _ in workers]
-    for worker in workers:
-        worker.join()
+    earliest = time.time() + START_S
+    begin_at = earliest + (-earliest - seconds / 2) % 60
+    job = Job(KINDS[name], url, limit, processes, begin_at, seconds)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        answers = list(pool.map(run, [job] * processes))
     passed = sum((answer[0] for answer in answers), Counter[int]())
     asked = sum(answer[1] for answer in answers)
     over = sum(max(0, count - limit) for count in passed.values())

@@ -43,7 +43,9 @@ def test_buckets_are_at_most_three_percent_wide(bucket):
     assert width == 1 or width / floor <= 1 / 32
 
 
-@given(st.lists(st.floats(min_value=1e-5, max_value=1000), min_size=1), st.sampled_from([0.0, 0.5, 0.95, 1.0]))
+@given(
+    st.lists(st.floats(min_value=1e-5, max_value=1000), min_size=1), st.sampled_from([0.0, 0.5, 0.95, 1.0])
+)
 def test_quantiles_are_those_of_the_sorted_values_within_a_bucket(values, q):
     histogram = Histogram()
     for value in values:

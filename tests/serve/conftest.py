@@ -20,6 +20,7 @@ from paceline.serve.asgi import Application
 from paceline.serve.http_protocol import HttpProtocol
 from paceline.serve.policy import AuthPolicy, CompressionPolicy, ServePolicy
 
+
 @dataclass
 class Reply:
     status: int
@@ -136,7 +137,7 @@ def served(app: Application) -> Iterator[str]:
         thread.start()
         assert server.up.wait(30)
         try:
-            yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(30)

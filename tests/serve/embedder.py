@@ -67,7 +67,9 @@ class HashEmbedder:
             raise InvalidRequest("input is an empty list; send at least one text", param="input")
         if all(isinstance(item, int) for item in given):
             given = [given]
-        if len({type(item) for item in given}) > 1 or not all(isinstance(item, (str, list)) for item in given):
+        if len({type(item) for item in given}) > 1 or not all(
+            isinstance(item, (str, list)) for item in given
+        ):
             raise InvalidRequest("input mixes kinds; send all texts or all token lists", param="input")
         if not all(isinstance(item, str) or item for item in given):
             raise InvalidRequest("input has an empty token list", param="input")

@@ -66,7 +66,10 @@ def test_paths_that_do_not_exist_make_no_new_metrics(house):
     for number in range(50):
         house.call("GET", f"/guess/{number}")
 
-    assert 'paceline_requests_total{route="other",status="404"} 50' in house.call("GET", "/metrics").body.decode()
+    assert (
+        'paceline_requests_total{route="other",status="404"} 50'
+        in house.call("GET", "/metrics").body.decode()
+    )
 
 
 def test_models_are_listed_and_shown(house):
@@ -87,7 +90,14 @@ def test_a_model_that_is_not_there(house):
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/v1/models", 401), ("/v1/models/tiny", 401), ("/health", 200), ("/metrics", 200), ("/docs", 200), ("/", 200)],
+    [
+        ("/v1/models", 401),
+        ("/v1/models/tiny", 401),
+        ("/health", 200),
+        ("/metrics", 200),
+        ("/docs", 200),
+        ("/", 200),
+    ],
 )
 def test_the_token_guards_what_is_under_v1(build, path, status):
     assert build(auth=AuthPolicy(token="secret")).call("GET", path).status == status

@@ -29,10 +29,21 @@ def test_the_scheme_is_case_insensitive_and_spaces_do_not_matter(header):
 
 
 @pytest.mark.parametrize(
-    "header", [None, b"", b"alpha", b"Basic alpha", b"Bearer", b"Bearer ", b"Bearer alph", b"Bearer alphaa", b"Bearer ALPHA"]
+    "header",
+    [
+        None,
+        b"",
+        b"alpha",
+        b"Basic alpha",
+        b"Bearer",
+        b"Bearer ",
+        b"Bearer alph",
+        b"Bearer alphaa",
+        b"Bearer ALPHA",
+    ],
 )
 def test_everything_else_is_refused(header):
-    with pytest.raises(Unauthorised, match="token|Bearer"):
+    with pytest.raises(Unauthorised, match=r"token|Bearer"):
         Tokens(AuthPolicy(token="alpha")).authorise(header)
 
 

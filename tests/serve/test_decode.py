@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import msgspec
 import pytest
@@ -23,7 +24,9 @@ def read(messages, max_bytes=10, **headers):
     async def receive():
         return next(left)
 
-    return asyncio.run(read_body(receive, {name.encode(): value for name, value in headers.items()}, max_bytes))
+    return asyncio.run(
+        read_body(receive, {name.encode(): value for name, value in headers.items()}, max_bytes)
+    )
 
 
 def piece(body, more=False):
@@ -75,7 +78,11 @@ def test_a_caller_may_leave_while_sending():
         (b'{"input":[-1]}', r"input\[0\]: Expected `int` >= 0", "input[0]"),
         (b'{"input":[99999999999999999999999]}', r"input\[0\]: Expected `int` <= 2147483647", "input[0]"),
         (b'{"input":"a","dimensions":0}', "dimensions: Expected `int` >= 1", "dimensions"),
-        (b'{"input":"a","encoding_format":"hex"}', "encoding_format: Invalid enum value 'hex'", "encoding_format"),
+        (
+            b'{"input":"a","encoding_format":"hex"}',
+            "encoding_format: Invalid enum value 'hex'",
+            "encoding_format",
+        ),
         (b'{"input":"a","inptu":1}', "body: Object contains unknown field `inptu`", None),
     ],
 )
@@ -88,14 +95,19 @@ def test_what_is_wrong_is_named(body, message, param):
 
 @given(st.binary(max_size=200))
 def test_no_body_does_worse_than_an_invalid_request(body):
-    try:
+    with contextlib.suppress(InvalidRequest):
         decode(body, {})
-    except InvalidRequest:
-        pass
 
 
 @pytest.mark.parametrize(
-    "kind", ["application/json", "application/json; charset=utf-8", "application/x-www-form-urlencoded", "text/plain", ""]
+    "kind",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "",
+    ],
 )
 def test_whatever_does_not_say_otherwise_is_json(kind):
     assert decode(b'{"input":"a"}', {b"content-type": kind.encode()}) == EmbedRequest(input="a")

@@ -38,7 +38,10 @@ def test_a_text_becomes_a_vector(house):
 def test_base64_carries_the_same_vector(house):
     reply = house.post({"input": ["a", "b"], "encoding_format": "base64"})
 
-    assert [base64.b64decode(row["embedding"]) for row in reply.json()["data"]] == [vector_of("a"), vector_of("b")]
+    assert [base64.b64decode(row["embedding"]) for row in reply.json()["data"]] == [
+        vector_of("a"),
+        vector_of("b"),
+    ]
 
 
 def test_messagepack_in_and_out(house):
@@ -89,7 +92,9 @@ def test_a_house_without_models_says_so(build):
     assert "embedding is off" in house.post({"input": "a"}).json()["detail"]
 
 
-@pytest.mark.parametrize("given", [b"{", b"", b"[]", b'{"input": []}', b'{"input": ["a", 1]}', b'{"input": {}}'])
+@pytest.mark.parametrize(
+    "given", [b"{", b"", b"[]", b'{"input": []}', b'{"input": ["a", 1]}', b'{"input": {}}']
+)
 def test_bad_input_is_a_problem(house, given):
     reply = house.post(given)
 
@@ -104,7 +109,9 @@ def test_bad_input_is_a_problem(house, given):
 def test_without_the_token_nobody_comes_in(build):
     house = build(auth=AuthPolicy(token="secret"))
 
-    replies = [house.call("POST", "/v1/embeddings", b"{", authorization=h) for h in ("Bearer wrong", "Basic x")]
+    replies = [
+        house.call("POST", "/v1/embeddings", b"{", authorization=h) for h in ("Bearer wrong", "Basic x")
+    ]
 
     assert [reply.status for reply in replies] == [401, 401]
     assert replies[0].headers["www-authenticate"] == 'Bearer realm="paceline"'
@@ -208,16 +215,26 @@ def test_a_caller_that_leaves_takes_its_work_along(house):
 
     assert asyncio.run(scenario()) is None
     assert house.embedder.cancelled == 1
-    assert 'paceline_requests_total{route="/v1/embeddings",status="499"} 1' in house.call("GET", "/metrics").body.decode()
+    assert (
+        'paceline_requests_total{route="/v1/embeddings",status="499"} 1'
+        in house.call("GET", "/metrics").body.decode()
+    )
 
 
 # -- what it looks like -------------------------------------------------------------------------------------------
 
 
 def test_request_ids_are_kept_if_sane_and_made_if_not(house):
-    ids = [house.post({"input": "a"}, **given).headers["x-request-id"] for given in (
-        {"x_request_id": "mine-1"}, {"x_request_id": "has space"}, {"x_request_id": "x" * 129}, {}, {}
-    )]
+    ids = [
+        house.post({"input": "a"}, **given).headers["x-request-id"]
+        for given in (
+            {"x_request_id": "mine-1"},
+            {"x_request_id": "has space"},
+            {"x_request_id": "x" * 129},
+            {},
+            {},
+        )
+    ]
 
     assert ids[0] == "mine-1"
     assert len(set(ids)) == 5
@@ -236,15 +253,17 @@ def test_large_floats_are_compressed_for_those_who_accept_it(build):
 
 
 @pytest.mark.parametrize(
-    ("compression", "format"),
+    ("compression", "encoding"),
     [
         (CompressionPolicy(min_bytes=1 << 20), "float"),
         (CompressionPolicy(min_bytes=0, enabled=False), "float"),
         (CompressionPolicy(min_bytes=0), "base64"),
     ],
 )
-def test_small_replies_and_base64_go_as_they_are(build, compression, format):
-    reply = build(compression=compression).post({"input": "a", "encoding_format": format}, accept_encoding="gzip")
+def test_small_replies_and_base64_go_as_they_are(build, compression, encoding):
+    reply = build(compression=compression).post(
+        {"input": "a", "encoding_format": encoding}, accept_encoding="gzip"
+    )
 
     assert "content-encoding" not in reply.headers
 

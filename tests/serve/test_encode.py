@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from paceline.base.api import EmbedReply, EmbedUsage, Embedding
+from paceline.base.api import Embedding, EmbedReply, EmbedUsage
 from paceline.base.timings import Timings
 from paceline.embed.result import EmbedResult
 from paceline.serve.encode import embed_reply, embed_reply_msgpack
@@ -25,7 +25,9 @@ def result(texts, truncated=()):
 
 def plain(result, embedding):
     return EmbedReply(
-        data=[Embedding(embedding=embedding(vector), index=index) for index, vector in enumerate(result.vectors)],
+        data=[
+            Embedding(embedding=embedding(vector), index=index) for index, vector in enumerate(result.vectors)
+        ],
         model=result.model,
         usage=EmbedUsage(prompt_tokens=result.tokens, total_tokens=result.tokens),
         truncated=result.truncated,

@@ -74,7 +74,12 @@ def test_the_last_minute_as_gauges(house):
 
     seen = scrape(house)
 
-    assert 0 < seen["paceline_request_latency_seconds", "0.5"] <= seen["paceline_request_latency_seconds", "0.99"] < 5
+    assert (
+        0
+        < seen["paceline_request_latency_seconds", "0.5"]
+        <= seen["paceline_request_latency_seconds", "0.99"]
+        < 5
+    )
     assert seen["paceline_requests_per_second",] > 0
     assert seen["paceline_error_ratio",] == pytest.approx(1 / 11)
 
@@ -109,7 +114,13 @@ def test_batches_are_counted_where_the_engine_is():
 
     seen = samples(render(registry.snapshot()))
 
-    assert [seen["paceline_batch_rows_bucket", le] for le in ("1", "16", "32", "64", "+Inf")] == [1, 2, 3, 4, 4]
+    assert [seen["paceline_batch_rows_bucket", le] for le in ("1", "16", "32", "64", "+Inf")] == [
+        1,
+        2,
+        3,
+        4,
+        4,
+    ]
     assert seen["paceline_batch_rows_sum",] == 99
     assert seen["paceline_batch_run_seconds_count",] == 4
 
@@ -132,7 +143,9 @@ def test_labels_are_escaped():
     assert samples(render(registry.snapshot())) == {("paceline_a_total", 'a"b\\c\nd'): 1.0}
 
 
-@pytest.mark.parametrize(("value", "text"), [(float("inf"), "+Inf"), (float("-inf"), "-Inf"), (float("nan"), "NaN")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(float("inf"), "+Inf"), (float("-inf"), "-Inf"), (float("nan"), "NaN")]
+)
 def test_what_is_not_finite_is_written_as_prometheus_does(value, text):
     registry = Registry()
     registry.gauge("paceline_a", "A.").set(value)
@@ -146,7 +159,10 @@ def test_promtool_finds_nothing_to_say(house):
     house.post({"input": "a"})
 
     check = subprocess.run(
-        ["promtool", "check", "metrics"], input=house.call("GET", "/metrics").body, capture_output=True, check=False
+        ["promtool", "check", "metrics"],
+        input=house.call("GET", "/metrics").body,
+        capture_output=True,
+        check=False,
     )
 
     assert (check.returncode, check.stdout.decode(), check.stderr.decode()) == (0, "", "")

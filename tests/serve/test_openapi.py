@@ -84,7 +84,11 @@ def test_schemathesis_finds_no_difference_from_the_server(build, serve, tmp_path
             text=True,
             check=False,
             cwd=tmp_path,
-            env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(Path(__file__).parent)},
+            env={
+                **os.environ,
+                "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
+                "PYTHONPATH": str(Path(__file__).parent),
+            },
         )
 
     assert check.returncode == 0, check.stdout[-6000:] + check.stderr[-2000:]

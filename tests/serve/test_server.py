@@ -129,7 +129,9 @@ def test_ten_thousand_texts_are_answered_whole(house, serve):
 
 def test_a_reply_leaves_in_one_piece_with_one_date(house, serve):
     with serve(house.app) as url:
-        head, _, body = raw(url, request(b'{"input":"a"}', close=False) + request(b'{"input":"a"}')).partition(b"\r\n\r\n")
+        head, _, body = raw(
+            url, request(b'{"input":"a"}', close=False) + request(b'{"input":"a"}')
+        ).partition(b"\r\n\r\n")
 
     assert head.startswith(b"HTTP/1.1 200 OK\r\ndate: ")
     names = [line.split(b":")[0].lower() for line in head.split(b"\r\n")[1:]]
@@ -154,7 +156,12 @@ def test_one_connection_serves_many_calls(house, serve):
     with serve(house.app) as url:
         link = http.client.HTTPConnection(urlsplit(url).netloc)
         statuses = []
-        for method, path in [("GET", "/health"), ("HEAD", "/health"), ("POST", "/v1/embeddings"), ("GET", "/nowhere")]:
+        for method, path in [
+            ("GET", "/health"),
+            ("HEAD", "/health"),
+            ("POST", "/v1/embeddings"),
+            ("GET", "/nowhere"),
+        ]:
             link.request(method, path, body=b'{"input":"a"}' if method == "POST" else None)
             reply = link.getresponse()
             statuses.append((reply.status, bool(reply.read())))

@@ -15,7 +15,6 @@ from paceline.embed.compute import Compute
 from paceline.embed.engine import open_engine
 from paceline.embed.folder import ModelFolder, open_folder
 from paceline.embed.lane import Lane, LocalLane
-from paceline.embed.layout import choose_layout
 from paceline.embed.remote_lane import RemoteLane
 from paceline.embed.service import EmbedService
 from paceline.embed.tokens import Tokens
@@ -53,8 +52,8 @@ async def open_model(settings: Settings) -> AsyncIterator[tuple[Model, LocalLane
     policy = settings.embed
     folder = await asyncio.to_thread(find_folder, settings)
     state = state_dir(settings)
-    layout = await asyncio.to_thread(choose_layout, policy, folder, state)
-    engine = await asyncio.to_thread(open_engine, policy, folder, layout, state)
+    engine = await asyncio.to_thread(open_engine, policy, folder, state_dir=state)
+    layout = engine.layout
     batch = msgspec.structs.replace(
         policy.batch,
         max_cost=policy.batch.max_cost or layout.max_cost,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -18,7 +18,7 @@ class EmbedEngine(Protocol):
     """Token ids in, vectors out. `run` may be called from as many threads at once as there are lanes; more wait."""
 
     name: str
-    precision: str
+    precision: Literal["fp32", "bf16", "int8"]
     dimensions: int
     max_tokens: int
     lanes: int
@@ -38,7 +38,12 @@ class EmbedEngine(Protocol):
 
 
 def open_engine(
-    policy: EmbedPolicy, folder: ModelFolder, layout: Layout | None = None, *, state_dir: Path, warm_s: float = 0.3
+    policy: EmbedPolicy,
+    folder: ModelFolder,
+    layout: Layout | None = None,
+    *,
+    state_dir: Path,
+    warm_s: float = 0.3,
 ) -> EmbedEngine:
     """Load the folder's model, warm. Without `layout` it is measured once (a second) and kept in `state_dir`.
 

@@ -132,7 +132,8 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ConfigError(
-            f"{path} is missing; a model folder needs it, copy the whole folder of the model", param="embed.model"
+            f"{path} is missing; a model folder needs it, copy the whole folder of the model",
+            param="embed.model",
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); copy it again", param="embed.model") from error
@@ -172,12 +173,19 @@ def _pooling(path: Path, modules: list[dict[str, Any]]) -> tuple[PoolingMode, ..
             modes = tuple(mode for key, mode in _POOLING_KEYS if config.get(key))
             newer = config.get("pooling_mode")
             if not modes and newer is not None:
-                names = {"weightedmean": "weighted_mean", "lasttoken": "last", "mean_sqrt_len_tokens": "mean_sqrt_len"}
-                modes = tuple(names.get(mode, mode) for mode in ([newer] if isinstance(newer, str) else newer))
+                names = {
+                    "weightedmean": "weighted_mean",
+                    "lasttoken": "last",
+                    "mean_sqrt_len_tokens": "mean_sqrt_len",
+                }
+                modes = tuple(
+                    names.get(mode, mode) for mode in ([newer] if isinstance(newer, str) else newer)
+                )
             unknown = [mode for mode in modes if mode not in dict(_POOLING_KEYS).values()]
             if not modes or unknown:
                 raise ConfigError(
-                    f"{file} names no pooling mode that is known (found {unknown}); set embed.pooling", param="embed.pooling"
+                    f"{file} names no pooling mode that is known (found {unknown}); set embed.pooling",
+                    param="embed.pooling",
                 )
             return modes
     return ("mean",)
@@ -185,7 +193,9 @@ def _pooling(path: Path, modules: list[dict[str, Any]]) -> tuple[PoolingMode, ..
 
 def _dense(path: Path) -> Dense:
     config = _json(path / "config.json")
-    activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1].lower()
+    activation = (
+        str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rsplit(".", 1)[-1].lower()
+    )
     if activation not in ("identity", "tanh", "gelu", "relu"):
         raise ConfigError(
             f"{path / 'config.json'}: activation {activation!r} is not supported (identity, tanh, gelu, relu are)",
@@ -209,7 +219,10 @@ def _weights(path: Path) -> tuple[Path, ...]:
         shards = tuple(path / name for name in sorted(set(_json(index).get("weight_map", {}).values())))
         missing = [shard.name for shard in shards if not shard.is_file()]
         if missing or not shards:
-            raise ConfigError(f"{index} names {missing or 'no'} files that are not there; copy all of them", param="embed.model")
+            raise ConfigError(
+                f"{index} names {missing or 'no'} files that are not there; copy all of them",
+                param="embed.model",
+            )
         return shards
     for onnx in (path / "model.onnx", path / "onnx" / "model.onnx"):
         if onnx.is_file():
@@ -238,12 +251,18 @@ def _window(path: Path, config: dict[str, Any], wanted: int) -> int:
     return min(int(said), limit)
 
 
-def _digest(path: Path, weights: tuple[Path, ...], dense: tuple[Dense, ...], modes: tuple[PoolingMode, ...]) -> str:
+def _digest(
+    path: Path, weights: tuple[Path, ...], dense: tuple[Dense, ...], modes: tuple[PoolingMode, ...]
+) -> str:
     """Hash of all bytes that can change a vector; 90 MB take some 20 ms once they are in the page cache."""
     digest = xxhash.xxh3_128(",".join(modes).encode())
     tensors = [*weights, *(layer.weights for layer in dense)]
     # ONNX keeps weights over 2 GB beside the graph, in files of any name.
-    beside = sorted(path.rglob("*.onnx_data")) + sorted(path.rglob("*.onnx.data")) if weights[0].suffix == ".onnx" else []
+    beside = (
+        sorted(path.rglob("*.onnx_data")) + sorted(path.rglob("*.onnx.data"))
+        if weights[0].suffix == ".onnx"
+        else []
+    )
     names = ("config.json", "tokenizer.json", "modules.json")
     small = [path / name for name in names if (path / name).is_file()]
     for file in [*small, *tensors, *beside]:
@@ -253,5 +272,7 @@ def _digest(path: Path, weights: tuple[Path, ...], dense: tuple[Dense, ...], mod
                 while chunk := stream.read(1 << 20):
                     digest.update(chunk)
         except OSError as error:
-            raise ConfigError(f"{file} cannot be read ({error}); check its permissions", param="embed.model") from error
+            raise ConfigError(
+                f"{file} cannot be read ({error}); check its permissions", param="embed.model"
+            ) from error
     return digest.hexdigest()

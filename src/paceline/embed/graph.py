@@ -24,31 +24,7 @@ Node = Any
 Linear = Callable[[Tensors, Node, Sequence[str]], list[Node]]
 """Linear layers that share an input: (tensors, x (tokens, in), names) -> one (tokens, out) each."""
 
-INPUTS: Final = ("ids", "positions", "rows", "places", "mask")
-"""Inputs of a ragged graph, see `ragged_inputs`."""
-
 _MASKED: Final = np.float32(-1e9)
-
-
-def ragged_inputs(batch: Sequence[np.ndarray], first_position: int, bucket: int) -> list[np.ndarray]:
-    """Arrays for a ragged graph, in the order of `INPUTS`, for `batch` of int32 id arrays.
-
-    ids, positions (tokens,): all texts end to end, padded to a multiple of `bucket`: a new count costs a compilation.
-    rows (texts, longest): which row of the matrix each place of the rectangle reads, 0 for padding.
-    places (tokens,): which place of the rectangle each row reads back. mask (texts, longest): 1 for tokens.
-    """
-    lengths = np.array([len(ids) for ids in batch])
-    total = int(lengths.sum())
-    padded = -(-total // bucket) * bucket
-    mask = np.arange(int(lengths.max()))[None, :] < lengths[:, None]  # (texts, longest)
-    ids, positions, places = (np.zeros(padded, np.int32) for _ in range(3))
-    ids[:total] = np.concatenate(batch)
-    places[:total] = np.flatnonzero(mask)
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    positions[:total] = np.arange(total) - starts + first_position
-    rows = np.zeros(mask.shape, np.int32)
-    rows[mask] = np.arange(total)
-    return [ids, positions, rows, places, mask.astype(np.float32)]
 
 
 def constant(value: np.ndarray | float) -> Node:
@@ -63,9 +39,10 @@ def axes(*values: int) -> Node:
 
 
 def plain_linear(tensors: Tensors, x: Node, names: Sequence[str]) -> list[Node]:
-    """x @ weight.T + bias in the graph's own precision."""
+    """Multiply by the transposed weights and add the bias, in the graph's own precision."""
     return [
-        op.add(op.matmul(x, constant(tensors(f"{name}.weight")), False, True), bias(tensors, name)) for name in names
+        op.add(op.matmul(x, constant(tensors(f"{name}.weight")), False, True), bias(tensors, name))
+        for name in names
     ]
 
 
@@ -75,7 +52,11 @@ def bias(tensors: Tensors, name: str) -> Node:
 
 
 def ragged_graph(
-    folder: ModelFolder, linear: Linear = plain_linear, *, layers: int | None = None, observed: Sequence[Node] | None = None
+    folder: ModelFolder,
+    linear: Linear = plain_linear,
+    *,
+    layers: int | None = None,
+    observed: Sequence[Node] | None = None,
 ) -> ov.Model:
     """The encoder, pooling, dense layers and normalisation of a safetensors folder.
 
@@ -84,12 +65,16 @@ def ragged_graph(
     """
     tensors = Tensors(folder)
     plan = architecture(folder)
-    ids, positions, places = (op.parameter([-1], np.int32, name=name) for name in ("ids", "positions", "places"))
+    ids, positions, places = (
+        op.parameter([-1], np.int32, name=name) for name in ("ids", "positions", "places")
+    )
     rows = op.parameter([-1, -1], np.int32, name="rows")
     mask = op.parameter([-1, -1], np.float32, name="mask")
 
     x = _embedded(tensors, plan, ids, positions)  # (tokens, width)
-    attention_bias = _attention_bias(tensors, plan, mask, folder.max_tokens)  # (texts or 1, 1 or heads, 1 or S, S)
+    attention_bias = _attention_bias(
+        tensors, plan, mask, folder.max_tokens
+    )  # (texts or 1, 1 or heads, 1 or S, S)
     for names in plan.layers[:layers]:
         split = axes(0, 0, plan.heads, -1)
         query, key, value = (
@@ -119,7 +104,9 @@ def onnx_graph(folder: ModelFolder) -> ov.Model:
         model = ov.Core().read_model(str(file))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ConfigError(f"{file} cannot be read as ONNX ({reason}); export it again", param="embed.model") from error
+        raise ConfigError(
+            f"{file} cannot be read as ONNX ({reason}); export it again", param="embed.model"
+        ) from error
     inputs = {node.get_friendly_name(): node for node in model.get_parameters()}
     unknown = set(inputs) - {"input_ids", "attention_mask", "token_type_ids"}
     if unknown or not {"input_ids", "attention_mask"} <= set(inputs):
@@ -129,7 +116,9 @@ def onnx_graph(folder: ModelFolder) -> ov.Model:
         )
     outputs = {name: output for output in model.outputs for name in output.get_names()}
     if "sentence_embedding" in outputs:
-        return ov.Model([outputs["sentence_embedding"].get_node().input_value(0)], list(inputs.values()), folder.name)
+        return ov.Model(
+            [outputs["sentence_embedding"].get_node().input_value(0)], list(inputs.values()), folder.name
+        )
     hidden = outputs.get("last_hidden_state", outputs.get("token_embeddings"))
     if hidden is None:
         raise ConfigError(
@@ -156,7 +145,9 @@ def pooled(hidden: Node, mask: Node, modes: Sequence[PoolingMode]) -> Node:
             case "mean":
                 vectors.append(op.divide(op.reduce_sum(op.multiply(hidden, weight), axes(1), False), count))
             case "mean_sqrt_len":
-                vectors.append(op.divide(op.reduce_sum(op.multiply(hidden, weight), axes(1), False), op.sqrt(count)))
+                vectors.append(
+                    op.divide(op.reduce_sum(op.multiply(hidden, weight), axes(1), False), op.sqrt(count))
+                )
             case "weighted_mean":
                 place = op.cumsum(weight, constant(np.int64(1)))  # 1, 2, 3, ... over the tokens of a text
                 linear = op.multiply(weight, place)
@@ -164,7 +155,9 @@ def pooled(hidden: Node, mask: Node, modes: Sequence[PoolingMode]) -> Node:
                 vectors.append(op.divide(op.reduce_sum(op.multiply(hidden, linear), axes(1), False), total))
             case "last":
                 last = op.subtract(op.convert(count, "i64"), axes(1))  # (texts, 1)
-                vectors.append(op.squeeze(op.gather(hidden, last, constant(np.int64(1)), batch_dims=1), axes(1)))
+                vectors.append(
+                    op.squeeze(op.gather(hidden, last, constant(np.int64(1)), batch_dims=1), axes(1))
+                )
     return vectors[0] if len(vectors) == 1 else op.concat(vectors, 1)
 
 
@@ -204,9 +197,13 @@ def _attention_bias(tensors: Tensors, plan: Architecture, mask: Node, longest: i
     by_distance = table[bucket_of(np.arange(1 - longest, longest), len(table))]  # (2 x longest - 1, heads)
     length = op.gather(op.shape_of(mask, "i64"), constant(np.int64(1)), constant(np.int64(0)))
     place = op.range(constant(np.int64(0)), length, constant(np.int64(1)), "i64")
-    distance = op.subtract(op.unsqueeze(place, axes(0)), op.unsqueeze(place, axes(1)))  # key minus query (S, S)
+    distance = op.subtract(
+        op.unsqueeze(place, axes(0)), op.unsqueeze(place, axes(1))
+    )  # key minus query (S, S)
     shifted = op.add(distance, constant(np.int64(longest - 1)))
-    relative = op.transpose(op.gather(constant(by_distance), shifted, axes(0)), axes(2, 0, 1))  # (heads, S, S)
+    relative = op.transpose(
+        op.gather(constant(by_distance), shifted, axes(0)), axes(2, 0, 1)
+    )  # (heads, S, S)
     return op.add(added, op.unsqueeze(relative, axes(0)))
 
 

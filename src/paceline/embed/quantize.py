@@ -7,7 +7,6 @@ linear layer. The smoothing costs nothing at run time: it is folded into the per
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -21,8 +20,10 @@ from safetensors.numpy import save
 
 from paceline.base.errors import ConfigError
 from paceline.embed.architecture import Tensors, architecture
+from paceline.embed.batch_inputs import ragged_inputs
 from paceline.embed.folder import ModelFolder
-from paceline.embed.graph import Node, bias, constant, plain_linear, ragged_graph, ragged_inputs
+from paceline.embed.graph import Node, bias, constant, plain_linear, ragged_graph
+from paceline.embed.state_file import replace_file
 from paceline.embed.tokens import Tokens
 from paceline.embed.weights import Weights
 
@@ -74,13 +75,19 @@ def quantized(folder: ModelFolder, state_dir: Path) -> Quantized:
     if file.is_file():
         try:
             return Quantized(file, folder.digest)
-        except (ConfigError, KeyError, msgspec.MsgspecError):  # damaged or old: made again below, and replaced
+        except (
+            ConfigError,
+            KeyError,
+            msgspec.MsgspecError,
+        ):  # damaged or old: made again below, and replaced
             pass
     _make(folder, file)
     return Quantized(file, folder.digest)
 
 
-def int8_linear(stored: Weights | dict[str, np.ndarray], tensors: Tensors, x: Node, names: Sequence[str]) -> list[Node]:
+def int8_linear(
+    stored: Weights | dict[str, np.ndarray], tensors: Tensors, x: Node, names: Sequence[str]
+) -> list[Node]:
     """Linear layers on unsigned 8-bit activations and signed 8-bit weights; see `graph.Linear`."""
     smoothing = stored[f"{names[0]}.smoothing"]  # (in,)
     low, high = stored[f"{names[0]}.range"]  # of x / smoothing
@@ -94,7 +101,9 @@ def int8_linear(stored: Weights | dict[str, np.ndarray], tensors: Tensors, x: No
     )
     results = []
     for name in names:
-        weight = op.multiply(op.convert(constant(stored[f"{name}.weight"]), "f32"), constant(stored[f"{name}.scale"]))
+        weight = op.multiply(
+            op.convert(constant(stored[f"{name}.weight"]), "f32"), constant(stored[f"{name}.scale"])
+        )
         results.append(op.add(op.matmul(coarse, weight, False, True), bias(tensors, name)))
     return results
 
@@ -132,7 +141,12 @@ def _ranges(folder: ModelFolder, batch: list[np.ndarray]) -> tuple[dict[tuple[st
     groups: list[tuple[str, ...]] = []
 
     def linear(tensors: Tensors, x: Node, names: Sequence[str]) -> list[Node]:
-        observed.extend((op.reduce_min(x, constant(np.array([0])), False), op.reduce_max(x, constant(np.array([0])), False)))
+        observed.extend(
+            (
+                op.reduce_min(x, constant(np.array([0])), False),
+                op.reduce_max(x, constant(np.array([0])), False),
+            )
+        )
         groups.append(tuple(names))
         return plain_linear(tensors, x, names)
 
@@ -162,22 +176,12 @@ def _quantize(
 
 def _vectors(folder: ModelFolder, model: ov.Model, batch: list[np.ndarray]) -> list[np.ndarray]:
     """All outputs of `model` in fp32, one row a text or a run."""
-    request = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    request = (
+        ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    )
     first = architecture(folder).first_position
     runs = []
     for start in range(0, len(batch), _BATCH_TEXTS):
         request.infer(ragged_inputs(batch[start : start + _BATCH_TEXTS], first, 1))
         runs.append([np.atleast_2d(tensor.data.copy()) for tensor in request.output_tensors])
     return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
-
-
-def replace_file(file: Path, content: bytes) -> None:
-    """Write so that a reader sees the old file or the new one, never half; raises ConfigError."""
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConfigError(f"{file} cannot be written ({error}); make its folder writeable") from error

@@ -33,7 +33,9 @@ class Tokens:
         try:
             self._tokenizer: Tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exception
-            raise ConfigError(f"{file} cannot be read ({error}); copy it again", param="embed.model") from error
+            raise ConfigError(
+                f"{file} cannot be read ({error}); copy it again", param="embed.model"
+            ) from error
         self.max_tokens = folder.max_tokens
         self.vocabulary = folder.vocabulary or self._tokenizer.get_vocab_size()
         """Ids are 0 to this, exclusive."""
@@ -47,7 +49,11 @@ class Tokens:
         self._characters = self.max_tokens * _CHARACTERS_PER_TOKEN
 
     def encode(
-        self, texts: Sequence[str | Sequence[int]], *, positions: Sequence[int] | None = None, truncate: bool = True
+        self,
+        texts: Sequence[str | Sequence[int]],
+        *,
+        positions: Sequence[int] | None = None,
+        truncate: bool = True,
     ) -> list[Ids]:
         """Token ids of each text, cut to the window; `positions` are the indices to name in errors.
 
@@ -69,7 +75,9 @@ class Tokens:
                 encoded[index] = self._checked(text, places[index])
         if strings:
             pieces = [str(texts[index]) for index in strings]
-            for index, ids in zip(strings, self._encode(pieces, [places[index] for index in strings]), strict=True):
+            for index, ids in zip(
+                strings, self._encode(pieces, [places[index] for index in strings]), strict=True
+            ):
                 encoded[index] = ids
         if not truncate:
             for index, item in enumerate(encoded):
@@ -85,7 +93,10 @@ class Tokens:
         heads = [text[: self._characters] for text in texts]
         try:
             encodings: list[Encoding] = self._tokenizer.encode_batch_fast(heads)
-        except (TypeError, UnicodeEncodeError):  # a lone surrogate has no UTF-8; the batch does not say which text
+        except (
+            TypeError,
+            UnicodeEncodeError,
+        ):  # a lone surrogate has no UTF-8; the batch does not say which text
             raise self._not_unicode(texts, places) from None
         for index, text in enumerate(texts):
             if len(text) > self._characters and not encodings[index].overflowing:

@@ -12,7 +12,15 @@ import numpy as np
 
 from paceline.base.errors import ConfigError
 
-_DTYPES: Final = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1", "I32": "<i4", "I64": "<i8", "F64": "<f8"}
+_DTYPES: Final = {
+    "F32": "<f4",
+    "F16": "<f2",
+    "I8": "i1",
+    "U8": "u1",
+    "I32": "<i4",
+    "I64": "<i8",
+    "F64": "<f8",
+}
 _LENGTH_BYTES: Final = 8
 
 
@@ -33,7 +41,9 @@ class Weights(Mapping[str, np.ndarray]):
                 # Private rather than read-only: OpenVINO shares only writeable arrays, though it never writes.
                 mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
         except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
-            raise ConfigError(f"{file} cannot be read ({error}); check the file and its permissions") from error
+            raise ConfigError(
+                f"{file} cannot be read ({error}); check the file and its permissions"
+            ) from error
         start = _LENGTH_BYTES + int.from_bytes(mapped[:_LENGTH_BYTES], "little")
         try:
             header = json.loads(mapped[_LENGTH_BYTES:start])

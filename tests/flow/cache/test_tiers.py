@@ -250,14 +250,15 @@ def test_classes_of_results_live_by_the_settings() -> None:
 @pytest.mark.redis
 def test_hosts_share_through_redis_and_fill_their_disks(redis_server: RedisServer, disk: DiskCache) -> None:
     async def scenario() -> None:
-        policy = CachePolicy(l3=L3Policy(enabled=True, budget_ms=250.0))
-        link = RedisLink(RedisPolicy(url=redis_server.url))
+        policy = CachePolicy(l3=L3Policy(enabled=True, budget_ms=10_000.0))
+        link = RedisLink(RedisPolicy(url=redis_server.url, timeout_ms=10_000.0))
         one, two = (
             open_tiers(policy, link=link),
-            Tiers(policy, CostCache(1 << 16), disk, RedisCache(link, 0.25)),
+            Tiers(policy, CostCache(1 << 16), disk, RedisCache(link, 10.0)),
         )
         model = Model()
         await one.fetch(KEY, model, 60.0)
+        await link.close()  # ends what is under way; the next call connects again
 
         assert await two.fetch(KEY, model, 60.0) == (b"value 1", "l3")
         assert await two.fetch(KEY, model, 60.0) == (b"value 1", "l1")
