@@ -13,8 +13,8 @@ from onnx_graph import GRAPH
 from pydantic import BaseModel
 from tokenizers import Tokenizer
 
-# One single-threaded call per core beats one call on all cores when there is more than one client
-# (figures in README.md); PEER_ORT_THREADS_PER_CALL=2 with two cores gives the other arrangement.
+# One single-threaded call per core beats one call on all cores as soon as there is more than one client;
+# PEER_ORT_THREADS_PER_CALL=2 on two cores gives the other arrangement.
 CORES = len(os.sched_getaffinity(0))
 THREADS_PER_CALL = int(os.environ.get("PEER_ORT_THREADS_PER_CALL", "1"))
 MAX_TOKENS = 256  # max_seq_length of the model card; the tokenizer file itself says 128 and pads to it

@@ -14,6 +14,12 @@ from paceline.flow.channel import MAX_FRAME_BYTES, Channel, ChannelServer
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request):
+    """Both loops: the server runs on uvloop, whose transports are a kind of their own."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
 class Far:
     """The other end: echoes, refuses, fails, or waits until it is let go."""
 

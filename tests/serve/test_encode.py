@@ -12,7 +12,7 @@ import pytest
 from paceline.base.api import Embedding, EmbedReply, EmbedUsage
 from paceline.base.timings import Timings
 from paceline.embed.result import EmbedResult
-from paceline.serve.encode import embed_reply, embed_reply_msgpack
+from paceline.serve.encode import embed_reply, embed_reply_in_turns, embed_reply_msgpack
 
 
 def result(texts, truncated=()):
@@ -38,7 +38,7 @@ def plain(result, embedding):
 def test_base64_is_that_of_the_standard_library(texts):
     given = result(texts, truncated=[0])
 
-    body = asyncio.run(embed_reply(given, "base64"))
+    body = embed_reply(given, "base64")
 
     assert msgspec.json.decode(body, type=EmbedReply) == plain(given, lambda v: base64.b64encode(v).decode())
 
@@ -47,7 +47,7 @@ def test_base64_is_that_of_the_standard_library(texts):
 def test_floats_are_the_shortest_digits_that_give_the_same_float32(texts):
     given = result(texts)
 
-    body = asyncio.run(embed_reply(given, "float"))
+    body = embed_reply(given, "float")
 
     reply = msgspec.json.decode(body, type=EmbedReply)
     back = [np.array(row.embedding, dtype="<f4").tobytes() for row in reply.data]
@@ -76,8 +76,12 @@ def test_a_long_reply_lets_others_have_their_turn():
                 await asyncio.sleep(0)
 
         task = asyncio.ensure_future(other())
-        await embed_reply(result(320), "float")
+        body = await embed_reply_in_turns(given, "float")
         task.cancel()
-        return taken
+        return taken, body
 
-    assert asyncio.run(turns()) >= 9
+    given = result(320)
+    taken, body = asyncio.run(turns())
+
+    assert taken >= 9
+    assert body == embed_reply(given, "float")

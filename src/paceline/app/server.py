@@ -116,15 +116,10 @@ async def _serve(settings: Settings, listener: socket.socket, runtime: Path | No
             ) from None
         server = _Server(config)
         server.application = application
-        if runtime is None:
-            _say_where(settings, listener, application)
+        if index == 0:
+            url = url_of(listener, tls=bool(settings.tls.cert_file))
+            print(f"paceline: serving on {url} (try {url}/docs; Ctrl-C stops)", file=sys.stderr, flush=True)  # noqa: T201
         await server.serve(sockets=[listener])
-
-
-def _say_where(settings: Settings, listener: socket.socket, application: Application) -> None:
-    del application
-    url = url_of(listener, tls=bool(settings.tls.cert_file))
-    print(f"paceline: serving on {url} (try {url}/docs; Ctrl-C stops)", file=sys.stderr, flush=True)  # noqa: T201
 
 
 @asynccontextmanager

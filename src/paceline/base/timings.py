@@ -31,6 +31,6 @@ class Timings(msgspec.Struct, gc=False):
         """As a W3C `Server-Timing` header value (durations in milliseconds)."""
         return (
             f'cache;desc="{self.cache}", tok;dur={self.tokenize_s * 1e3:.3f}, queue;dur={self.queue_s * 1e3:.3f}, '
-            f"wait;dur={self.batch_wait_s * 1e3:.3f}, run;dur={self.run_s * 1e3:.3f}, "
+            f'wait;dur={self.batch_wait_s * 1e3:.3f}, run;dur={self.run_s * 1e3:.3f};desc="{self.batch_rows} rows", '
             f"total;dur={self.total_s * 1e3:.3f}"
         )

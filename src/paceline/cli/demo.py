@@ -78,7 +78,7 @@ async def demo(
             vectors = await _bulk(console, client, corpus)
             await _search(console, client, corpus, vectors)
             verdict = await _users(console, client, process, glosses, users, seconds)
-    console.print("\n`paceline serve` (or `make serve`) leaves a server running on http://127.0.0.1:8080; /docs shows its API.")
+    console.print("\n`paceline serve` (or `make serve`) leaves a server running on http://127.0.0.1:8080; /docs shows its API.", soft_wrap=True)
     return int(verdict == "critical")
 
 
@@ -128,7 +128,8 @@ async def _introduce(console: Console, client: AsyncClient, url: str) -> None:
     (model,) = await client.models()
     console.print(
         f"[bold]{model.id}[/bold] on {url}: {model.dimensions} dimensions, {model.max_tokens} tokens, "
-        f"{model.precision} on {model.engine}"
+        f"{model.precision} on {model.engine}",
+        soft_wrap=True,
     )
 
 
@@ -155,7 +156,7 @@ async def _search(console: Console, client: AsyncClient, corpus: list[str], vect
     questions = (await client.embed(list(QUESTIONS))).vectors
     for question, scores in zip(QUESTIONS, questions @ vectors.T, strict=True):
         best = int(scores.argmax())
-        console.print(f"  {question} -> {corpus[best][:80]} [dim]({scores[best]:.2f})[/dim]", overflow="ellipsis", no_wrap=True)
+        console.print(f"  {question} -> {corpus[best][:90]} [dim]({scores[best]:.2f})[/dim]", soft_wrap=True)
 
 
 async def _users(  # noqa: PLR0913 - the load test's parameters

@@ -197,7 +197,8 @@ def _embeddings(response: httpx.Response, wanted: int) -> Embeddings:
 def parse_timings(header: str) -> Timings:
     """The inverse of `Timings.server_timing`; what the header does not say stays 0."""
     durations = {name: float(ms) / 1e3 for name, ms in re.findall(r"(\w+);dur=([\d.]+)", header)}
-    tier = re.search(r'cache;desc="(\w+)"', header)
+    tier = re.search(r'cache;desc="(miss|l1|l2|l3|flight|bypass)"', header)
+    rows = re.search(r'desc="(\d+) rows"', header)
     return msgspec.convert(
         {
             "tokenize_s": durations.get("tok", 0.0),
@@ -205,6 +206,7 @@ def parse_timings(header: str) -> Timings:
             "batch_wait_s": durations.get("wait", 0.0),
             "run_s": durations.get("run", 0.0),
             "total_s": durations.get("total", 0.0),
+            "batch_rows": int(rows[1]) if rows else 0,
             "cache": tier[1] if tier else "miss",
         },
         Timings,

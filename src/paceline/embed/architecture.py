@@ -182,4 +182,4 @@ def bucket_of(distance: np.ndarray, buckets: int = 32, farthest: int = 128) -> n
     size = np.abs(distance)
     scale = np.log(np.maximum(size, 1).astype(np.float32) / exact) / np.float32(np.log(farthest / exact))
     far = np.minimum(exact + (scale * (half - exact)).astype(np.int64), half - 1)
-    return np.where(distance > 0, half, 0) + np.where(size < exact, size, far)
+    return np.asarray(np.where(distance > 0, half, 0) + np.where(size < exact, size, far))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from paceline.base.errors import ConfigError
 from paceline.embed.folder import ModelFolder
-from paceline.embed.layout import Layout
+from paceline.embed.layout import Layout, Precision
 from paceline.embed.policy import EmbedPolicy
 
 
@@ -18,7 +18,7 @@ class EmbedEngine(Protocol):
     """Token ids in, vectors out. `run` may be called from as many threads at once as there are lanes; more wait."""
 
     name: str
-    precision: Literal["fp32", "bf16", "int8"]
+    precision: Precision
     dimensions: int
     max_tokens: int
     lanes: int

@@ -27,6 +27,14 @@ _POOLING_KEYS: Final[tuple[tuple[str, PoolingMode], ...]] = (
     ("pooling_mode_lasttoken", "last"),
 )
 """In the order in which sentence-transformers concatenates several."""
+_POOLING_NAMES: Final[dict[str, PoolingMode]] = {
+    "cls": "cls",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt_len",
+    "weightedmean": "weighted_mean",
+    "lasttoken": "last",
+}
 
 
 class Dense(msgspec.Struct, frozen=True):
@@ -171,20 +179,12 @@ def _pooling(path: Path, modules: list[dict[str, Any]]) -> tuple[PoolingMode, ..
             file = path / str(module["path"]) / "config.json"
             config = _json(file)
             modes = tuple(mode for key, mode in _POOLING_KEYS if config.get(key))
-            newer = config.get("pooling_mode")
-            if not modes and newer is not None:
-                names = {
-                    "weightedmean": "weighted_mean",
-                    "lasttoken": "last",
-                    "mean_sqrt_len_tokens": "mean_sqrt_len",
-                }
-                modes = tuple(
-                    names.get(mode, mode) for mode in ([newer] if isinstance(newer, str) else newer)
-                )
-            unknown = [mode for mode in modes if mode not in dict(_POOLING_KEYS).values()]
-            if not modes or unknown:
+            named = config.get("pooling_mode")  # newer files name the modes instead of one flag each
+            names = [named] if isinstance(named, str) else list(named or ())
+            modes = modes or tuple(_POOLING_NAMES[name] for name in names if name in _POOLING_NAMES)
+            if not modes or (named and len(modes) < len(names)):
                 raise ConfigError(
-                    f"{file} names no pooling mode that is known (found {unknown}); set embed.pooling",
+                    f"{file} names no pooling mode that is known ({', '.join(_POOLING_NAMES)}); set embed.pooling",
                     param="embed.pooling",
                 )
             return modes

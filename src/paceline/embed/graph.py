@@ -27,7 +27,7 @@ Linear = Callable[[Tensors, Node, Sequence[str]], list[Node]]
 _MASKED: Final = np.float32(-1e9)
 
 
-def constant(value: np.ndarray | float) -> Node:
+def constant(value: np.ndarray | np.generic) -> Node:
     """A constant that shares the array's memory, which is why the weights are mapped and not read."""
     array = np.asarray(value)
     return op.constant(array, shared_memory=array.ndim > 0 and array.flags.c_contiguous)
@@ -53,6 +53,7 @@ def bias(tensors: Tensors, name: str) -> Node:
 
 def ragged_graph(
     folder: ModelFolder,
+    tensors: Tensors,
     linear: Linear = plain_linear,
     *,
     layers: int | None = None,
@@ -63,7 +64,6 @@ def ragged_graph(
     `layers` cuts the encoder short (for timing); `observed`, a list that `linear` fills while the graph is built,
     become further outputs (for calibration). Raises ConfigError for missing tensors or unsupported variants.
     """
-    tensors = Tensors(folder)
     plan = architecture(folder)
     ids, positions, places = (
         op.parameter([-1], np.int32, name=name) for name in ("ids", "positions", "places")

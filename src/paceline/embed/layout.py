@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 import xxhash
@@ -17,10 +17,15 @@ from paceline.embed.state_file import replace_file
 COSTS: Final = (128, 256, 512, 1024)
 """Tokens in a batch that are tried."""
 
-GOOD_ENOUGH: Final = 0.97
+GOOD_ENOUGH: Final = 0.95
 """The smallest budget with this share of the best rate wins: smaller batches answer sooner."""
 
+CLEARLY: Final = 1.1
+"""Fewer streams with more threads each must be faster by this: they tie until one batch is awkward, then lose."""
+
 FORMAT: Final = "1"
+
+Precision = Literal["fp32", "bf16", "int8"]
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -34,45 +39,56 @@ class Layout(msgspec.Struct, frozen=True):
     """Padded tokens of a batch beyond which a larger one is not faster."""
     bucket: int
     """Lengths are rounded up to a multiple of this."""
-    precision: Literal["fp32", "bf16", "int8"]
+    precision: Precision
     rates: dict[str, float] = {}
     """What was measured, in tokens per second of a shortened model: read ratios."""
 
 
-Measure = Callable[[Layout], float]
-"""Tokens per second of a layout, in batches of its `max_cost` on all its streams."""
+class Rate(NamedTuple):
+    """Tokens per second in batches of a layout's `max_cost` on all its streams."""
+
+    wall: float
+    """By the clock on the wall; moved by whatever else runs on the machine."""
+    cpu: float
+    """By the processor time of one core; hardly moved, but blind to cores that idle."""
 
 
-def choose(
-    policy: EmbedPolicy, cores: int, precisions: Sequence[Literal["fp32", "bf16", "int8"]], measure: Measure
-) -> Layout:
+Measure = Callable[[Sequence[Layout]], Sequence[Rate]]
+"""Rates of several layouts, measured in turns so that noise meets all of them."""
+
+
+def choose(policy: EmbedPolicy, cores: int, precisions: Sequence[Precision], measure: Measure) -> Layout:
     """The best layout: first precision, then streams, then batch budget, each with the best of those before.
 
-    Values that `policy` sets are taken as they are; with all of them set nothing is measured.
+    Values that `policy` sets are taken as they are; with all of them set nothing is measured. Precision and budget
+    go by processor time; streams by the wall, with one thread a stream unless another count is clearly better.
     """
     threads = policy.threads or cores
     streams = [policy.streams] if policy.streams else stream_counts(threads)
-    bucket = policy.batch.bucket or 8
-    middle = policy.batch.max_cost or 512
+    start = Layout(streams[0], threads, policy.batch.max_cost or 512, policy.batch.bucket or 8, precisions[0])
     rates: dict[str, float] = {}
 
-    def rate(layout: Layout) -> float:
-        name = (
-            f"{layout.precision} streams={layout.streams} threads={layout.threads} max_cost={layout.max_cost}"
-        )
-        if name not in rates:
-            rates[name] = round(measure(layout), 1)
-        return rates[name]
+    def measured(layouts: list[Layout]) -> Sequence[Rate]:
+        results = measure(layouts)
+        for layout, rate in zip(layouts, results, strict=True):
+            name = f"{layout.precision} streams={layout.streams} max_cost={layout.max_cost}"
+            rates.update({f"{name} wall": round(rate.wall), f"{name} cpu": round(rate.cpu)})
+        return results
 
-    def best(layouts: list[Layout]) -> Layout:
-        return layouts[0] if len(layouts) == 1 else max(layouts, key=rate)
-
-    layout = best([Layout(streams[0], threads, middle, bucket, precision) for precision in precisions])
-    layout = best([msgspec.structs.replace(layout, streams=count) for count in streams])
+    layout = start
+    if len(precisions) > 1:
+        tried = [msgspec.structs.replace(start, precision=precision) for precision in precisions]
+        layout = max(zip(tried, measured(tried), strict=True), key=lambda pair: pair[1].cpu)[0]
+    if len(streams) > 1:
+        tried = [msgspec.structs.replace(layout, streams=count) for count in streams]
+        results = measured(tried)
+        best = max(range(len(tried)), key=lambda index: results[index].wall)
+        layout = tried[best] if results[best].wall > CLEARLY * results[0].wall else tried[0]
     if not policy.batch.max_cost:
         tried = [msgspec.structs.replace(layout, max_cost=cost) for cost in COSTS]
-        enough = GOOD_ENOUGH * max(rate(candidate) for candidate in tried)
-        layout = next(candidate for candidate in tried if rate(candidate) >= enough)
+        results = measured(tried)
+        enough = GOOD_ENOUGH * max(rate.cpu for rate in results)
+        layout = next(one for one, rate in zip(tried, results, strict=True) if rate.cpu >= enough)
     return msgspec.structs.replace(layout, rates=rates)
 
 
@@ -90,9 +106,7 @@ def kept(file: Path, make: Callable[[], Layout]) -> Layout:
     """The layout in `file`; made and written when it is missing or damaged. Raises ConfigError on a failing disk."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=Layout)
-    except FileNotFoundError:
-        pass
-    except (OSError, msgspec.MsgspecError):  # damaged: measured again and replaced below
+    except (OSError, msgspec.MsgspecError):  # missing or damaged: measured and replaced below
         pass
     layout = make()
     replace_file(file, msgspec.json.format(msgspec.json.encode(layout)))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import BoundedSemaphore
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from paceline.base.errors import ConfigError, EngineError
 from paceline.embed.batch_inputs import padded_inputs
 from paceline.embed.folder import ModelFolder
-from paceline.embed.layout import Layout, check_threads, usable_cores
+from paceline.embed.layout import Layout, Precision, check_threads, usable_cores
 from paceline.embed.policy import EmbedPolicy
 from paceline.embed.pooling import Head
 
@@ -51,7 +51,7 @@ class OnnxRuntimeEngine:
         self.layout = layout or Layout(
             streams, threads, policy.batch.max_cost or 512, policy.batch.bucket or 8, "fp32"
         )
-        self.precision: Literal["fp32", "bf16", "int8"] = "fp32"
+        self.precision: Precision = "fp32"
         self.dimensions = folder.dimensions
         self.max_tokens = folder.max_tokens
         self.lanes = self.layout.streams

@@ -6,21 +6,29 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import openvino as ov
 
 from paceline.base.errors import ConfigError, EngineError
-from paceline.embed.architecture import architecture
+from paceline.embed.architecture import Tensors, architecture
 from paceline.embed.batch_inputs import padded_inputs, ragged_inputs
 from paceline.embed.folder import ModelFolder
 from paceline.embed.graph import Linear, onnx_graph, plain_linear, ragged_graph
-from paceline.embed.layout import Layout, check_threads, choose, kept, layout_file, usable_cores
+from paceline.embed.layout import (
+    Layout,
+    Precision,
+    Rate,
+    check_threads,
+    choose,
+    kept,
+    layout_file,
+    usable_cores,
+)
 from paceline.embed.policy import EmbedPolicy
-from paceline.embed.quantize import Quality, quantized
-
-Precision = Literal["fp32", "bf16", "int8"]
+from paceline.embed.quantize import Quality, Quantized, quantized
+from paceline.embed.weights import Weights
 
 _HINTS: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """int8 is in the graph itself; what is not quantised stays fp32."""
@@ -29,7 +37,7 @@ _SHORT_TOKENS: Final = 128
 """Every single text up to this length is compiled before the first request."""
 
 _PROBE_LAYERS: Final = 1
-_PROBE_S: Final = 0.06
+_PROBE_ROUNDS: Final = 4
 _PROBE_LENGTH: Final = 32
 
 
@@ -48,16 +56,20 @@ class OpenVinoEngine:
         self.lanes = layout.streams
         self.layout = layout
         self._quality: Quality | None = None
+        self._first_position: int | None = None
+        self._mapped: list[Weights | Quantized] = []
         if folder.is_onnx:
             model = onnx_graph(folder)
-            self._first_position = None
             self._onnx_inputs = [node.get_friendly_name() for node in model.get_parameters()]
         else:
             linear: Linear = plain_linear
+            tensors = Tensors(folder)
+            self._mapped.append(tensors.weights)
             if layout.precision == "int8":
                 store = quantized(folder, state_dir)
                 linear, self._quality = store.linear, store.quality
-            model = ragged_graph(folder, linear, layers=layers)
+                self._mapped.append(store)
+            model = ragged_graph(folder, tensors, linear, layers=layers)
             self._first_position = architecture(folder).first_position
         options = {
             "INFERENCE_PRECISION_HINT": _HINTS[layout.precision],
@@ -125,28 +137,23 @@ class OpenVinoEngine:
                 request.wait()
         for request in requests:
             self._idle.put(request)
+        # OpenVINO holds its own repacked weights now; the originals were read once and may leave memory.
+        for mapped in self._mapped:
+            mapped.forget()
 
-    def tokens_per_s(self, budget_s: float) -> float:
-        """Rate in batches of `layout.max_cost` tokens on all streams; the best round counts, as the cores are shared."""
+    def time_batch(self, rows: int, length: int) -> tuple[float, float, int]:
+        """One batch on every stream at once: (wall seconds, processor seconds, tokens)."""
         requests = [self._idle.get() for _ in range(self.lanes)]
-        length = min(_PROBE_LENGTH, self.max_tokens)
-        inputs = self._inputs([np.zeros(length, np.int32)] * max(1, self.layout.max_cost // length))
-        tokens = length * max(1, self.layout.max_cost // length)
-        best_s = float("inf")
-        rounds = 0
-        started_at = time.perf_counter()
-        while rounds < 3 or time.perf_counter() - started_at < budget_s:
-            round_at = time.perf_counter()
-            for request in requests:
-                request.start_async(inputs, share_inputs=True)
-            for request in requests:
-                request.wait()
-            rounds += 1
-            if rounds > 1:  # the first compiles
-                best_s = min(best_s, time.perf_counter() - round_at)
+        inputs = self._inputs([np.zeros(length, np.int32)] * rows)
+        wall_at, cpu_at = time.perf_counter(), time.process_time()
+        for request in requests:
+            request.start_async(inputs, share_inputs=True)
+        for request in requests:
+            request.wait()
+        wall_s, cpu_s = time.perf_counter() - wall_at, time.process_time() - cpu_at
         for request in requests:
             self._idle.put(request)
-        return tokens * self.lanes / best_s
+        return wall_s, cpu_s, rows * length * self.lanes
 
     def describe(self) -> dict[str, object]:
         """See `engine.EmbedEngine.describe`."""
@@ -181,16 +188,22 @@ def choose_layout(policy: EmbedPolicy, folder: ModelFolder, state_dir: Path) -> 
     precisions: tuple[Precision, ...] = ("fp32",) if policy.precision == "auto" else (policy.precision,)
     if policy.precision == "auto" and "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         precisions = ("fp32", "bf16")
-    engines: dict[tuple[int, int, str], OpenVinoEngine] = {}
+    engines: dict[tuple[int, Precision], OpenVinoEngine] = {}
+    length = min(_PROBE_LENGTH, folder.max_tokens)
 
-    def measure(layout: Layout) -> float:
-        key = (layout.streams, layout.threads, layout.precision)
-        if key not in engines:
-            engines.clear()  # two models in one process share threads and slow each other down
-            engines[key] = OpenVinoEngine(folder, layout, state_dir, layers=_PROBE_LAYERS)
-        engine = engines[key]
-        engine.layout = layout
-        return engine.tokens_per_s(_PROBE_S)
+    def measure(layouts: Sequence[Layout]) -> list[Rate]:
+        for layout in layouts:
+            key = (layout.streams, layout.precision)
+            if key not in engines:
+                engines[key] = OpenVinoEngine(folder, layout, state_dir, layers=_PROBE_LAYERS)
+        times: list[list[tuple[float, float]]] = [[] for _ in layouts]
+        for _ in range(1 + _PROBE_ROUNDS):
+            for layout, taken in zip(layouts, times, strict=True):
+                rows = max(1, layout.max_cost // length)
+                wall_s, cpu_s, tokens = engines[layout.streams, layout.precision].time_batch(rows, length)
+                taken.append((wall_s / tokens, cpu_s / tokens))
+        # The first round compiles; of the others the best counts, for noise only ever adds.
+        return [Rate(1 / min(w for w, _ in taken[1:]), 1 / min(c for _, c in taken[1:])) for taken in times]
 
     file = layout_file(state_dir, policy, folder.digest, ov.__version__)
     return kept(file, lambda: choose(policy, cores, precisions, measure))

@@ -55,9 +55,13 @@ class Quantized:
             raise ConfigError(f"{file} was made from another model or version; delete it")
         self.quality = msgspec.json.decode(metadata["quality"], type=Quality)
 
-    def linear(self, _tensors: Tensors, x: Node, names: Sequence[str]) -> list[Node]:
+    def forget(self) -> None:
+        """See `Weights.forget`."""
+        self._weights.forget()
+
+    def linear(self, tensors: Tensors, x: Node, names: Sequence[str]) -> list[Node]:
         """See `graph.Linear`."""
-        return int8_linear(self._weights, _tensors, x, names)
+        return int8_linear(self._weights, tensors, x, names)
 
 
 def quantized(folder: ModelFolder, state_dir: Path) -> Quantized:
@@ -118,24 +122,26 @@ def _make(folder: ModelFolder, file: Path) -> None:
     """Calibrate on every other text, quantise, measure on the rest, and write `file` in one step."""
     ids = [item.ids for item in Tokens(folder).encode(calibration_texts())]
     seen, unseen = ids[::2], ids[1::2]
-    low, high = _ranges(folder, seen)
-    stored: dict[str, np.ndarray] = {}
     tensors = Tensors(folder)
+    low, high = _ranges(folder, tensors, seen)
+    stored: dict[str, np.ndarray] = {}
     for group in low:
         _quantize(stored, tensors, group, low[group], high[group])
 
     def linear(tensors: Tensors, x: Node, names: Sequence[str]) -> list[Node]:
         return int8_linear(stored, tensors, x, names)
 
-    exact = _vectors(folder, ragged_graph(folder), unseen)[0]
-    rough = _vectors(folder, ragged_graph(folder, linear), unseen)[0]
+    exact = _vectors(folder, ragged_graph(folder, tensors), unseen)[0]
+    rough = _vectors(folder, ragged_graph(folder, tensors, linear), unseen)[0]
     cosine = (exact * rough).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rough, axis=1)
     quality = Quality(float(cosine.min()), float(cosine.mean()), len(unseen))
     metadata = {"format": FORMAT, "digest": folder.digest, "quality": msgspec.json.encode(quality).decode()}
     replace_file(file, save(stored, metadata))
 
 
-def _ranges(folder: ModelFolder, batch: list[np.ndarray]) -> tuple[dict[tuple[str, ...], np.ndarray], ...]:
+def _ranges(
+    folder: ModelFolder, tensors: Tensors, batch: list[np.ndarray]
+) -> tuple[dict[tuple[str, ...], np.ndarray], ...]:
     """Smallest and largest value of each input channel of each linear layer, (in,) by the names that share the input."""
     observed: list[Node] = []
     groups: list[tuple[str, ...]] = []
@@ -150,7 +156,7 @@ def _ranges(folder: ModelFolder, batch: list[np.ndarray]) -> tuple[dict[tuple[st
         groups.append(tuple(names))
         return plain_linear(tensors, x, names)
 
-    outputs = _vectors(folder, ragged_graph(folder, linear, observed=observed), batch)[1:]
+    outputs = _vectors(folder, ragged_graph(folder, tensors, linear, observed=observed), batch)[1:]
     low = {group: outputs[2 * n].min(axis=0) for n, group in enumerate(groups)}
     high = {group: outputs[2 * n + 1].max(axis=0) for n, group in enumerate(groups)}
     return low, high

@@ -15,7 +15,7 @@ from paceline.serve.call import JSON, Call, Header
 from paceline.serve.compress import compress, negotiate
 from paceline.serve.decode import MSGPACK_TYPES, read_body
 from paceline.serve.departure import unless_left
-from paceline.serve.encode import embed_reply, embed_reply_msgpack
+from paceline.serve.encode import TURN_TEXTS, embed_reply, embed_reply_in_turns, embed_reply_msgpack
 from paceline.serve.entrance import Entrance
 from paceline.serve.metrics import Metrics
 
@@ -98,8 +98,10 @@ class EmbedRoute:
         accept = call.headers.get(b"accept")
         if accept is not None and b"msgpack" in accept:
             body, content_type = embed_reply_msgpack(result), _MSGPACK
+        elif len(result.vectors) <= TURN_TEXTS:
+            body, content_type = embed_reply(result, request.encoding_format), JSON
         else:
-            body, content_type = await embed_reply(result, request.encoding_format), JSON
+            body, content_type = await embed_reply_in_turns(result, request.encoding_format), JSON
         headers = [content_type, _TIER[timings.cache], _server_timing(timings)]
         compression = self._entrance.compression
         # Only digits shrink well (to 0.4); base64 and MessagePack floats would save a quarter for milliseconds of work.

@@ -12,44 +12,47 @@ import orjson
 
 from paceline.embed.result import EmbedResult
 
-_CHUNK_TEXTS = 32
-"""Vectors encoded at a stretch (half a millisecond of 384 floats); then other requests have a turn."""
+TURN_TEXTS = 32
+"""Vectors encoded at a stretch: half a millisecond for 384 floats each."""
+
+_REPLY = (
+    b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d},"truncated":%b}'
+)
+_BASE64_ROW = b'{"object":"embedding","index":%d,"embedding":"%b"}'
 
 _msgpack = msgspec.msgpack.Encoder().encode
 
 
-async def embed_reply(result: EmbedResult, encoding_format: str) -> bytes:
+def embed_reply(result: EmbedResult, encoding_format: str) -> bytes:
     """The JSON body of an `EmbedReply`; `encoding_format` as in `EmbedRequest`."""
-    vectors = result.vectors
-    encode = _base64_rows if encoding_format == "base64" else _float_rows
-    if len(vectors) <= _CHUNK_TEXTS:
-        rows = encode(vectors, 0)
-    else:
-        chunks: list[bytes] = []
-        for start in range(0, len(vectors), _CHUNK_TEXTS):
-            chunks.append(encode(vectors[start : start + _CHUNK_TEXTS], start))
-            await asyncio.sleep(0)
-        rows = b",".join(chunks)
-    return (
-        b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d},"truncated":%b}'
-        % (
-            rows,
-            orjson.dumps(result.model),
-            result.tokens,
-            result.tokens,
-            orjson.dumps(result.truncated) if result.truncated else b"[]",
-        )
+    rows = _base64_rows if encoding_format == "base64" else _float_rows
+    return _whole(result, rows(result.vectors, 0))
+
+
+async def embed_reply_in_turns(result: EmbedResult, encoding_format: str) -> bytes:
+    """The same, letting other requests have a turn every `TURN_TEXTS` vectors."""
+    rows = _base64_rows if encoding_format == "base64" else _float_rows
+    pieces: list[bytes] = []
+    for start in range(0, len(result.vectors), TURN_TEXTS):
+        pieces.append(rows(result.vectors[start : start + TURN_TEXTS], start))
+        await asyncio.sleep(0)
+    return _whole(result, b",".join(pieces))
+
+
+def _whole(result: EmbedResult, rows: bytes) -> bytes:
+    return _REPLY % (
+        rows,
+        orjson.dumps(result.model),
+        result.tokens,
+        result.tokens,
+        orjson.dumps(result.truncated) if result.truncated else b"[]",
     )
 
 
 def _base64_rows(vectors: Sequence[bytes], start: int) -> bytes:
     b64 = binascii.b2a_base64
-    return b",".join(
-        [
-            b'{"object":"embedding","index":%d,"embedding":"%b"}' % (index, b64(vector, newline=False))
-            for index, vector in enumerate(vectors, start)
-        ]
-    )
+    rows = [_BASE64_ROW % (index, b64(vector, newline=False)) for index, vector in enumerate(vectors, start)]
+    return rows[0] if len(rows) == 1 else b",".join(rows)
 
 
 def _float_rows(vectors: Sequence[bytes], start: int) -> bytes:

@@ -7,6 +7,7 @@ the scope's `extensions`, as ASGI provides; without it, replies take the ordinar
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final
 
@@ -19,10 +20,15 @@ EXTENSION: Final = "paceline.whole_reply"
 class HttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 that offers `whole_reply`."""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._extensions: dict[str, dict[object, object]] = {EXTENSION: {"reply": self.whole_reply}}
+
     def on_message_begin(self) -> None:
         """See HttpToolsProtocol."""
         super().on_message_begin()
-        self.scope["extensions"] = {EXTENSION: {"reply": self.whole_reply}}
+        self.scope["extensions"] = self._extensions
 
     def whole_reply(
         self, scope: Scope, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
