@@ -25,6 +25,8 @@ from paceline.serve.metrics import BatchMetrics, Metrics
 from paceline.settings import Settings
 
 SOCKET = "engine.sock"
+LEDGER_S = 1.0
+"""A ledger that is slower counts as away; the limiter then grants each worker its share."""
 
 
 def run_engine_process(settings: Settings, runtime: Path) -> None:
@@ -79,8 +81,10 @@ class ChannelLedger:
 
     async def lease(self, window_key: str, limit: int, want: int, window_s: int) -> Grant:
         """See `Ledger.lease`."""
-        return Grant(*await self._channel.call("lease", [window_key, limit, want, window_s]))
+        async with asyncio.timeout(LEDGER_S):
+            return Grant(*await self._channel.call("lease", [window_key, limit, want, window_s]))
 
     async def give_back(self, window_key: str, window: int, count: int, window_s: int) -> None:
         """See `Ledger.give_back`."""
-        await self._channel.call("give_back", [window_key, window, count, window_s])
+        async with asyncio.timeout(LEDGER_S):
+            await self._channel.call("give_back", [window_key, window, count, window_s])

@@ -31,7 +31,15 @@ from paceline.settings import Settings
 class _Server(uvicorn.Server):
     """uvicorn that says good-bye first: on a signal the application turns not ready, open requests end, status 0."""
 
-    application: Application
+    def __init__(self, config: uvicorn.Config, application: Application, greeting: str) -> None:
+        super().__init__(config)
+        self._application = application
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and only then say so: whoever reads the line may connect, or stop the server, at once."""
+        await super().startup(sockets)
+        print(self._greeting, end="", file=sys.stderr, flush=True)  # noqa: T201
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -40,7 +48,7 @@ class _Server(uvicorn.Server):
         def leave() -> None:
             self.force_exit = self.should_exit  # the second signal does not wait for open requests
             self.should_exit = True
-            self.application.drain()
+            self._application.drain()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, leave)
@@ -114,11 +122,9 @@ async def _serve(settings: Settings, listener: socket.socket, runtime: Path | No
                 f"tls.cert_file = {settings.tls.cert_file!r}, tls.key_file = {settings.tls.key_file!r}: {error}; "
                 "give PEM files that this process may read"
             ) from None
-        server = _Server(config)
-        server.application = application
-        if index == 0:
-            url = url_of(listener, tls=bool(settings.tls.cert_file))
-            print(f"paceline: serving on {url} (try {url}/docs; Ctrl-C stops)", file=sys.stderr, flush=True)  # noqa: T201
+        url = url_of(listener, tls=bool(settings.tls.cert_file))
+        greeting = f"paceline: serving on {url} (try {url}/docs; Ctrl-C stops)\n" if index == 0 else ""
+        server = _Server(config, application, greeting)
         await server.serve(sockets=[listener])
 
 
