@@ -23,7 +23,9 @@ def install(folder: Path) -> tuple[float, float]:
     started_at = time.perf_counter()
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
     command = [uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python")]
-    subprocess.run([*command, "--constraint", str(ROOT / "constraints.txt"), str(ROOT)], check=True, capture_output=True)
+    subprocess.run(
+        [*command, "--constraint", str(ROOT / "constraints.txt"), str(ROOT)], check=True, capture_output=True
+    )
     seconds = time.perf_counter() - started_at
     size = sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
     return seconds, size / 1e6
@@ -46,7 +48,9 @@ def main() -> None:
         started_at = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import paceline"], check=True)
         imports.append(time.perf_counter() - started_at - empty_s)
-    print(f"import paceline: {statistics.median(imports) * 1e3:.0f} ms (median of 10, interpreter start taken off)")
+    print(
+        f"import paceline: {statistics.median(imports) * 1e3:.0f} ms (median of 10, interpreter start taken off)"
+    )
     for precision in ("auto", "fp32", "int8"):
         firsts, memory = [], 0.0
         for _ in range(3):

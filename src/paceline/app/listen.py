@@ -56,12 +56,16 @@ def _unix_socket(path: Path) -> socket.socket:
             except OSError:
                 path.unlink()
             else:
-                raise ConfigError(f"serve.uds = {str(path)!r}: another process listens there; choose another path")
+                raise ConfigError(
+                    f"serve.uds = {str(path)!r}: another process listens there; choose another path"
+                )
     try:
         listener.bind(str(path))
     except OSError as error:
         listener.close()
-        raise ConfigError(f"serve.uds = {str(path)!r}: {error.strerror}; choose a short path in a folder you may write") from None
+        raise ConfigError(
+            f"serve.uds = {str(path)!r}: {error.strerror}; choose a short path in a folder you may write"
+        ) from None
     listener.set_inheritable(True)
     return listener
 

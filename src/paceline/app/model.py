@@ -69,7 +69,9 @@ async def open_model(settings: Settings) -> AsyncIterator[tuple[Model, LocalLane
         precision=engine.precision,
         engine=engine.name,
     )
-    fingerprint = "|".join([folder.digest, engine.name, engine.precision, str(folder.max_tokens), settings.cache.normalize])
+    fingerprint = "|".join(
+        [folder.digest, engine.name, engine.precision, str(folder.max_tokens), settings.cache.normalize]
+    )
     try:
         yield Model(card, fingerprint.encode(), Tokens(folder), lane), lane
     finally:

@@ -36,7 +36,9 @@ def open_link(settings: Settings) -> RedisLink | None:
 
 
 @asynccontextmanager
-async def open_limiter(settings: Settings, link: RedisLink | None, host: Ledger | None) -> AsyncIterator[Limiter]:
+async def open_limiter(
+    settings: Settings, link: RedisLink | None, host: Ledger | None
+) -> AsyncIterator[Limiter]:
     """The limiter with its ledger: Redis, else the `host`'s when several workers share one, else none."""
     ledger = host
     if settings.limits.backend == "redis":

@@ -17,13 +17,14 @@ import uvicorn
 from paceline.app.engine_process import SOCKET, ChannelLedger
 from paceline.app.listen import open_socket, url_of
 from paceline.app.model import Model, find_folder, open_model, open_remote_model, service_of
-from paceline.app.parts import open_cache, open_link, open_limiter
+from paceline.app.parts import open_cache, open_limiter, open_link
 from paceline.app.snapshots import Snapshots
 from paceline.base.errors import ConfigError, PacelineError
 from paceline.base.instruments import Registry
 from paceline.flow.channel import Channel
 from paceline.flow.quota import Ledger
 from paceline.serve.asgi import Application
+from paceline.serve.http_protocol import HttpProtocol
 from paceline.serve.metrics import BatchMetrics
 from paceline.settings import Settings
 
@@ -94,14 +95,14 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
         return None
     import uvloop  # noqa: PLC0415 - not there on Windows
 
-    return uvloop.Loop  # type: ignore[no-any-return]
+    return uvloop.Loop
 
 
 async def _serve(settings: Settings, listener: socket.socket, runtime: Path | None, index: int) -> None:
     async with open_application(settings, runtime, index) as application, application.life():
         config = uvicorn.Config(
             application,
-            http="httptools",
+            http=HttpProtocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -129,7 +130,9 @@ async def _serve(settings: Settings, listener: socket.socket, runtime: Path | No
 
 
 @asynccontextmanager
-async def open_application(settings: Settings, runtime: Path | None = None, index: int = 0) -> AsyncIterator[Application]:
+async def open_application(
+    settings: Settings, runtime: Path | None = None, index: int = 0
+) -> AsyncIterator[Application]:
     """The HTTP application of one process, with all its parts; `runtime` is given to workers only."""
     registry = Registry()
     async with AsyncExitStack() as stack:
@@ -150,9 +153,6 @@ async def open_application(settings: Settings, runtime: Path | None = None, inde
         limiter = await stack.enter_async_context(open_limiter(settings, link, ledger))
         cache = await stack.enter_async_context(open_cache(settings, link))
         services = [] if model is None else [service_of(settings, model, cache)]
-        stats = {"limiter": limiter.stats}
-        if link is not None:
-            stats["redis"] = link.stats
         snapshots = None if runtime is None else Snapshots(runtime, f"worker-{index}", registry.snapshot)
         application = Application(
             services,
@@ -161,9 +161,9 @@ async def open_application(settings: Settings, runtime: Path | None = None, inde
             compression=settings.compression,
             limiter=limiter,
             registry=registry,
-            peers=snapshots.others if snapshots else tuple,
+            peers=snapshots.others if snapshots else list,
             parts={} if link is None else {"redis": link.health},
-            stats=stats,
+            stats={} if link is None else {"redis": link.stats},
         )
         if snapshots is not None:
             writing = asyncio.ensure_future(snapshots.keep_writing())

@@ -6,9 +6,10 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
+
+from paceline.base.instruments import Snapshot
 
 EVERY_S = 1.0
 
@@ -16,7 +17,7 @@ EVERY_S = 1.0
 class Snapshots:
     """Snapshots of this process's registry in a folder that all processes of one server share."""
 
-    def __init__(self, folder: Path, name: str, take: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, name: str, take: Callable[[], Snapshot]) -> None:
         """`take` gives the snapshot, plain enough for msgpack; `name` is unique to this process's role."""
         self._path = folder / f"{name}.metrics"
         self._folder = folder
@@ -28,7 +29,7 @@ class Snapshots:
         draft.write_bytes(msgspec.msgpack.encode(self._take()))
         draft.replace(self._path)
 
-    def others(self) -> list[dict[str, Any]]:
+    def others(self) -> list[Snapshot]:
         """What the other processes last wrote, at most about a second ago."""
         return [
             msgspec.msgpack.decode(path.read_bytes())

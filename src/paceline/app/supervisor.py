@@ -70,7 +70,9 @@ class _Stop(Exception):  # noqa: N818 - not an error: a signal came
 
 def supervise(settings: Settings, listener: socket.socket) -> int:
     """Run until SIGTERM or SIGINT; returns the exit status. Requests under way end first (`serve.drain_s`)."""
-    context = multiprocessing.get_context("spawn")  # fork would copy locks and threads of the libraries loaded here
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # fork would copy locks and threads of the libraries loaded here
     drain_s = settings.serve.drain_s
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -84,7 +86,10 @@ def supervise(settings: Settings, listener: socket.socket) -> int:
             signal.signal(signal.SIGTERM, stop)
             signal.signal(signal.SIGINT, stop)
             children.append(
-                Child("engine process", lambda: context.Process(target=run_engine_process, args=(settings, runtime)))
+                Child(
+                    "engine process",
+                    lambda: context.Process(target=run_engine_process, args=(settings, runtime)),
+                )
             )
             for index in range(settings.serve.workers):
                 children.append(  # noqa: PERF401 - each child is stopped even when starting the next one fails
@@ -99,7 +104,10 @@ def supervise(settings: Settings, listener: socket.socket) -> int:
                 wait([child.process.sentinel for child in children])
                 for child in children:
                     if not child.process.is_alive() and not child.restart():
-                        print(f"paceline: error: {child.name} keeps dying; see its messages above", file=sys.stderr)  # noqa: T201
+                        print(
+                            f"paceline: error: {child.name} keeps dying; see its messages above",
+                            file=sys.stderr,
+                        )  # noqa: T201
                         return 1
         except _Stop:
             return 0

@@ -24,7 +24,8 @@ class EmbedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=F
         Meta(description="`base64` is little-endian float32, six times cheaper to encode and smaller."),
     ] = "float"
     dimensions: (
-        Annotated[int, Meta(ge=1, le=65536, description="Keep the first n (Matryoshka) and normalise again.")] | None
+        Annotated[int, Meta(ge=1, le=65536, description="Keep the first n (Matryoshka) and normalise again.")]
+        | None
     ) = None
     user: Annotated[str, Meta(description="Accepted for compatibility; not used.")] | None = None
     truncate: Annotated[

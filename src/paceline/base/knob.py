@@ -7,6 +7,8 @@ The same line validates the value, feeds the reference page and spans the tuner'
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Meta
 
 
@@ -29,12 +31,9 @@ def knob(  # noqa: PLR0913 - each is a column of the reference page
     `live`: takes effect on a running server. `tune`: part of the tuner's search space by default.
     `quality`: changes the answers, so a quality gate must agree. `secret`: never printed.
     """
+    bounds: dict[str, Any] = {"ge": ge, "le": le, "gt": gt, "min_length": min_length, "pattern": pattern}
     return Meta(
         description=description,
-        ge=ge,
-        le=le,
-        gt=gt,
-        min_length=min_length,
-        pattern=pattern,
+        **bounds,
         extra={"unit": unit, "live": live, "tune": tune, "quality": quality, "secret": secret},
     )

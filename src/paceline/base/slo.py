@@ -50,7 +50,9 @@ DEFAULT_OBJECTIVES: tuple[Objective, ...] = (
 """The levels of the source documents' table (requirements M-3)."""
 
 
-def judge(values: Mapping[str, float], objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES) -> list[Verdict]:
+def judge(
+    values: Mapping[str, float], objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+) -> list[Verdict]:
     """Every objective with its value and state; a value that was not measured is `unknown`, never `ok`."""
     return [
         Verdict(objective, values.get(objective.name), objective.state(values.get(objective.name)))

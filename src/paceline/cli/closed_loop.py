@@ -39,7 +39,9 @@ class ClosedLoop:
         numbered = enumerate(self._requests)
         await asyncio.gather(*(self._user(numbered, keep) for _ in range(users)))
 
-    async def _user(self, numbered: Iterator[tuple[int, list[str]]], keep: dict[int, np.ndarray] | None) -> None:
+    async def _user(
+        self, numbered: Iterator[tuple[int, list[str]]], keep: dict[int, np.ndarray] | None
+    ) -> None:
         for position, texts in numbered:
             sent_at = time.monotonic()
             try:

@@ -45,14 +45,21 @@ CHUNK = 16
 """Texts in one request of the bulk phase."""
 BULK_USERS = 4
 THINK_S = 0.1
-QUESTIONS = ("a small boat", "to speak very quietly", "fear of closed spaces", "an instrument for seeing the stars")
+QUESTIONS = (
+    "a small boat",
+    "to speak very quietly",
+    "fear of closed spaces",
+    "an instrument for seeing the stars",
+)
 
 
 @command.default
 async def demo(
     *,
     seconds: Annotated[float, Parameter(help="Length of the load test.")] = 15.0,
-    users: Annotated[int, Parameter(help="Callers of the load test; each thinks 0.1 s between requests.")] = 12,
+    users: Annotated[
+        int, Parameter(help="Callers of the load test; each thinks 0.1 s between requests.")
+    ] = 12,
     texts: Annotated[int, Parameter(help="Glosses to embed first, at most 6000.")] = 3000,
     options: Options = NO_OPTIONS,
 ) -> int:
@@ -78,7 +85,10 @@ async def demo(
             vectors = await _bulk(console, client, corpus)
             await _search(console, client, corpus, vectors)
             verdict = await _users(console, client, process, glosses, users, seconds)
-    console.print("\n`paceline serve` (or `make serve`) leaves a server running on http://127.0.0.1:8080; /docs shows its API.", soft_wrap=True)
+    console.print(
+        "\n`paceline serve` (or `make serve`) leaves a server running on http://127.0.0.1:8080; /docs shows its API.",
+        soft_wrap=True,
+    )
     return int(verdict == "critical")
 
 
@@ -89,7 +99,9 @@ def _corpus() -> Path:
         file = root / "examples" / "wordnet" / "glosses.tsv"
         if file.is_file():
             return file
-    raise ConfigError(f"examples/wordnet/glosses.tsv is in neither {package} nor {package.parents[1]}; install paceline again")
+    raise ConfigError(
+        f"examples/wordnet/glosses.tsv is in neither {package} nor {package.parents[1]}; install paceline again"
+    )
 
 
 @contextmanager
@@ -113,7 +125,9 @@ def _server(options: Options) -> Iterator[tuple[str, psutil.Process]]:
                 break
         else:
             child.wait()
-            raise PacelineError(f"the server did not start: {said.strip() or f'exit status {child.returncode}'}")
+            raise PacelineError(
+                f"the server did not start: {said.strip() or f'exit status {child.returncode}'}"
+            )
         yield found[1], psutil.Process(child.pid)
     finally:
         child.terminate()
@@ -140,7 +154,9 @@ async def _bulk(console: Console, client: AsyncClient, corpus: list[str]) -> np.
     chunks = [corpus[start : start + CHUNK] for start in range(0, len(corpus), CHUNK)]
     loop = ClosedLoop(client, iter(chunks))
     kept: dict[int, np.ndarray] = {}
-    async with _live(console, lambda: _figures(loop, f"embedding {len(corpus)} glosses", loop.texts / len(corpus))):
+    async with _live(
+        console, lambda: _figures(loop, f"embedding {len(corpus)} glosses", loop.texts / len(corpus))
+    ):
         await loop.run(BULK_USERS, keep=kept)
     if loop.last_error is not None:
         raise loop.last_error
@@ -159,7 +175,7 @@ async def _search(console: Console, client: AsyncClient, corpus: list[str], vect
         console.print(f"  {question} -> {corpus[best][:90]} [dim]({scores[best]:.2f})[/dim]", soft_wrap=True)
 
 
-async def _users(  # noqa: PLR0913 - the load test's parameters
+async def _users(  # noqa: PLR0913, PLR0917 - the load test's parameters
     console: Console,
     client: AsyncClient,
     process: psutil.Process,
@@ -170,7 +186,7 @@ async def _users(  # noqa: PLR0913 - the load test's parameters
     """Zipf-distributed questions nobody has embedded yet, by users who think; prints the table of service levels."""
     from paceline.cli.closed_loop import ClosedLoop  # noqa: PLC0415
 
-    draw = random.Random(7)
+    draw = random.Random(7)  # noqa: S311 - a load, not a secret
     ranks = list(itertools.accumulate(1 / rank for rank in range(1, len(glosses) + 1)))
     end_at = time.monotonic() + seconds
 
@@ -228,7 +244,12 @@ class _Watch:
         """Of all cores, on average since the start."""
         import psutil  # noqa: PLC0415
 
-        return 100 * (self._cpu() - self._cpu_s) / (time.monotonic() - self._started_at) / (psutil.cpu_count() or 1)
+        return (
+            100
+            * (self._cpu() - self._cpu_s)
+            / (time.monotonic() - self._started_at)
+            / (psutil.cpu_count() or 1)
+        )
 
     def _cpu(self) -> float:
         family = [self._process, *self._process.children(recursive=True)]

@@ -50,7 +50,9 @@ class Compute:
         if characters <= _CHARACTERS_INLINE:
             encoded = self.tokens.encode(texts, positions=positions, truncate=truncate)
         else:
-            encoded = await asyncio.to_thread(self.tokens.encode, texts, positions=positions, truncate=truncate)
+            encoded = await asyncio.to_thread(
+                self.tokens.encode, texts, positions=positions, truncate=truncate
+            )
         if texts and isinstance(texts[0], str) and not any(ids.truncated for ids in encoded):
             ratio = characters / sum(len(ids.ids) for ids in encoded)
             self._characters_per_token += 0.05 * (ratio - self._characters_per_token)
@@ -61,7 +63,12 @@ class Work:
     """One request on its way: admitted and tokenised once, however many of its texts must be computed."""
 
     def __init__(
-        self, compute: Compute, request: EmbedRequest, texts: list[Text], missing: list[int], deadline_at: float
+        self,
+        compute: Compute,
+        request: EmbedRequest,
+        texts: list[Text],
+        missing: list[int],
+        deadline_at: float,
     ) -> None:
         self._compute = compute
         self._texts = texts
@@ -80,7 +87,9 @@ class Work:
     async def make(self, index: int) -> tuple[bytes, float]:
         """Compute one text: (cache value, seconds of compute it cost)."""
         encoded = (await self._prepared())[index]
-        row = await self._compute.lane.run(encoded.ids, priority=self._priority, deadline_at=self._deadline_at)
+        row = await self._compute.lane.run(
+            encoded.ids, priority=self._priority, deadline_at=self._deadline_at
+        )
         self._took(row)
         return VALUE_HEADER.pack(len(encoded.ids), encoded.truncated) + row.vector, row.run_s / row.batch_rows
 

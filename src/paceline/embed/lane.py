@@ -79,7 +79,8 @@ class LocalLane:
         """One engine run; its faults, and only its, count against the breaker."""
         with self._breaker.guard(Exception):
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._engine.run, [job.payload for job in jobs])
+            batch = [job.payload for job in jobs]
+            return list(await loop.run_in_executor(self._threads, self._engine.run, batch))
 
     def stats(self) -> dict[str, dict[str, float]]:
         """See `Lane.stats`."""

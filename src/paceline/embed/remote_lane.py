@@ -10,8 +10,8 @@ import numpy as np
 
 from paceline.base.errors import EngineError
 from paceline.embed.lane import Lane, Row
-from paceline.flow.channel import Channel
 from paceline.flow.cache.flight import SingleFlight
+from paceline.flow.channel import Channel
 
 HEALTH_EVERY_S = 1.0
 
@@ -30,7 +30,9 @@ class RemoteLane:
 
     async def run(self, ids: np.ndarray, *, priority: int, deadline_at: float) -> Row:
         """See `Lane.run`."""
-        return Row(*await self._channel.call("run", [ids.astype("<i4", copy=False).tobytes(), priority, deadline_at]))
+        return Row(
+            *await self._channel.call("run", [ids.astype("<i4", copy=False).tobytes(), priority, deadline_at])
+        )
 
     def stats(self) -> dict[str, dict[str, float]]:
         """Nothing: the engine process counts its own."""
@@ -39,7 +41,10 @@ class RemoteLane:
     def health(self) -> dict[str, object]:
         """What the engine process last said, at most a second ago."""
         if not self._channel.connected:
-            return {"status": "failing", "reason": "the engine process does not answer; it is being restarted"}
+            return {
+                "status": "failing",
+                "reason": "the engine process does not answer; it is being restarted",
+            }
         return self._health
 
     async def watch(self) -> None:
@@ -79,8 +84,12 @@ class LaneHost:
             case "health":
                 return self._lane.health()
             case _:
-                raise EngineError(f"the engine process does not know the call {operation!r}; are all processes of one version?")
+                raise EngineError(
+                    f"the engine process does not know the call {operation!r}; are all processes of one version?"
+                )
 
     async def _run(self, ids: bytes, priority: int, deadline_at: float) -> list[Any]:
-        row = await self._lane.run(np.frombuffer(ids, dtype="<i4"), priority=priority, deadline_at=deadline_at)
+        row = await self._lane.run(
+            np.frombuffer(ids, dtype="<i4"), priority=priority, deadline_at=deadline_at
+        )
         return [row.vector, row.queue_s, row.batch_wait_s, row.run_s, row.batch_rows]

@@ -23,7 +23,6 @@ from paceline.embed.result import EmbedResult
 from paceline.flow.cache.tiers import Tiers
 
 
-
 class EmbedService:
     """Embeds texts with one model. Belongs to one event loop."""
 
@@ -149,7 +148,8 @@ class EmbedService:
             for position, token in enumerate(given):
                 if not isinstance(token, int):
                     raise InvalidRequest(
-                        f"input[{position}] is not a token id as input[0] is; send one kind of input", param="input"
+                        f"input[{position}] is not a token id as input[0] is; send one kind of input",
+                        param="input",
                     )
             return [given]  # type: ignore[list-item]  # checked above
         if len(given) > self._max_texts:
@@ -211,7 +211,9 @@ class EmbedService:
         self.texts_total += len(vectors)
         self.tokens_total += tokens
         timings.total_s = self._clock() - started_at
-        return EmbedResult(vectors=vectors, tokens=tokens, truncated=truncated, model=self.name, timings=timings)
+        return EmbedResult(
+            vectors=vectors, tokens=tokens, truncated=truncated, model=self.name, timings=timings
+        )
 
     # -- state ------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,9 @@ class _Frames(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one without being derived from it
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's is one without being derived from it
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
@@ -94,12 +96,14 @@ class _Served(_Frames):
         try:
             result = await self._answer(operation, payload)
         except PacelineError as error:
-            problem = {"code": error.code, "message": error.message, "param": error.param}
+            problem: dict[str, Any] = {"code": error.code, "message": error.message, "param": error.param}
             if isinstance(error, Rejected):
                 problem["retry_after_s"] = error.retry_after_s
             self.send([call, False, problem])
         except Exception as error:  # noqa: BLE001 - the caller must hear of any fault, or it waits for ever
-            self.send([call, False, {"code": EngineError.code, "message": f"{type(error).__name__}: {error}"}])
+            self.send(
+                [call, False, {"code": EngineError.code, "message": f"{type(error).__name__}: {error}"}]
+            )
         else:
             self.send([call, True, result])
 
@@ -152,7 +156,9 @@ class _Caller(_Frames):
         for future in self.waiting.values():
             if not future.done():
                 future.set_exception(
-                    EngineError(f"the engine process went away ({exc or 'connection closed'}); it is being restarted")
+                    EngineError(
+                        f"the engine process went away ({exc or 'connection closed'}); it is being restarted"
+                    )
                 )
         self.waiting.clear()
 
@@ -204,7 +210,9 @@ class Channel:
         async with self._connecting:  # one connection, however many calls find it missing
             if self._caller is None or not self._caller.open:
                 try:
-                    _, caller = await asyncio.get_running_loop().create_unix_connection(_Caller, str(self._path))
+                    _, caller = await asyncio.get_running_loop().create_unix_connection(
+                        _Caller, str(self._path)
+                    )
                 except OSError as error:
                     raise EngineError(
                         f"the engine process does not answer on {self._path} ({error.strerror}); it is being restarted"

@@ -44,6 +44,7 @@ class HttpProtocol(HttpToolsProtocol):
             or cycle.disconnected
             or not cycle.keep_alive
             or self.flow.write_paused
+            or scope["method"] == "HEAD"  # whose replies have no body
         ):
             return False
         pieces = [STATUS_LINE[status]]
