@@ -207,7 +207,7 @@ def test_a_request_under_way_is_answered_when_the_server_is_told_to_stop(state_d
             status = server.stop()
             reply = call.result()
 
-    assert 200 == reply.status_code
+    assert 200 == reply.status_code, reply.text
     assert 60 == len(reply.json()["data"])
     assert 0 == status
 

@@ -54,10 +54,13 @@ class Child:
         self.start()
         return True
 
-    def stop(self, timeout_s: float) -> None:
-        """Ask it to end, then insist."""
+    def stop(self) -> None:
+        """Ask it to end. Once only: a second signal would tell it not to wait for open requests."""
         if self.process.is_alive():
             self.process.terminate()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for its end, then insist."""
         self.process.join(timeout_s)
         if self.process.is_alive():
             self.process.kill()
@@ -114,9 +117,8 @@ def supervise(settings: Settings, listener: socket.socket) -> int:
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            for child in children[1:]:
-                child.process.terminate()
-            for child in children[1:]:
-                child.stop(drain_s + 5)
-            for child in children[:1]:
-                child.stop(drain_s + 5)
+            for group in (children[1:], children[:1]):  # the engine last: the workers' open requests need it
+                for child in group:
+                    child.stop()
+                for child in group:
+                    child.join(drain_s + 5)

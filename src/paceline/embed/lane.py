@@ -59,10 +59,11 @@ class LocalLane:
         self._engine = engine
         self._gate = gate
         self._breaker = breaker
-        self._batcher = Batcher(queue, self._run_batch, engine.lanes)
+        self._batcher = Batcher(queue, self._run_batch, engine.lanes, on_batch=self._ran)
         self._queue = queue
         self._threads = ThreadPoolExecutor(engine.lanes, thread_name_prefix="engine")
         self.on_batch: Callable[[BatchRecord], None] | None = None
+        """Told of every batch that ran."""
 
     async def admit(self, lengths: Sequence[int], *, priority: int, deadline_at: float) -> None:
         """See `Lane.admit`; decides at once."""
@@ -81,6 +82,10 @@ class LocalLane:
             loop = asyncio.get_running_loop()
             batch = [job.payload for job in jobs]
             return list(await loop.run_in_executor(self._threads, self._engine.run, batch))
+
+    def _ran(self, record: BatchRecord) -> None:
+        if self.on_batch is not None:
+            self.on_batch(record)
 
     def stats(self) -> dict[str, dict[str, float]]:
         """See `Lane.stats`."""

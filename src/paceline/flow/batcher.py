@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from paceline.base.clock import Clock, loop_clock
-from paceline.base.errors import DeadlineExceeded, EngineError, Overloaded
+from paceline.base.errors import DeadlineExceeded, EngineError, Overloaded, PacelineError
 from paceline.flow.batch_queue import BatchPolicy, BatchQueue
 from paceline.flow.job import Batch, Job
 
@@ -184,6 +184,8 @@ class Batcher:
     def _engine_error(self, cause: BaseException, batch: Batch) -> Exception:
         if isinstance(cause, asyncio.CancelledError):
             return Overloaded("the server is shutting down; send this to another replica", retry_after_s=1.0)
+        if isinstance(cause, PacelineError):
+            return cause
         error = EngineError(f"the engine failed on a batch of {batch.rows} x {batch.length} tokens: {cause}")
         error.__cause__ = cause
         return error
