@@ -55,7 +55,7 @@ def main() -> None:
         rates: dict[tuple[str, int, int], list[float]] = {}
         for turn in range(asked.rounds + 1):
             for (precision, streams), run in engines.items():
-                for cost in COSTS:
+                for cost in (*COSTS, 1024):
                     batches = batches_of(texts, cost)
                     round_at = time.perf_counter()
                     run(batches)

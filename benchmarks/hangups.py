@@ -11,11 +11,17 @@ import argparse
 import json
 import socket
 import statistics
+import sys
 import time
 import urllib.request
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from load import Server, bodies_of, machine, paceline_server, texts_of
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from load import bodies_of, free_port, machine, paceline_server, texts_of
+
+from benchmarks.peers.launch import PEERS, launched
 
 CLIENTS = 300
 PATIENCE_S = 0.020
@@ -48,14 +54,14 @@ def honest(url: str, body: bytes) -> float:
     return time.perf_counter() - started_at
 
 
-def measure(server: Server, rounds: int) -> dict[str, float]:
+def measure(url: str, rounds: int) -> dict[str, float]:
     """Milliseconds: alone, and after the hang-ups (median and worst of the rounds)."""
     bodies = bodies_of(texts_of("mixed", CLIENTS * rounds + rounds, seed=7), model="all-MiniLM-L6-v2")
-    alone = statistics.median(honest(server.url, bodies[-1]) for _ in range(5))
+    alone = statistics.median(honest(url, bodies[-1]) for _ in range(5))
     waits = []
     for index in range(rounds):
-        hang_up(server.url, bodies[index * CLIENTS :])
-        waits.append(honest(server.url, bodies[CLIENTS * rounds + index]))
+        hang_up(url, bodies[index * CLIENTS :])
+        waits.append(honest(url, bodies[CLIENTS * rounds + index]))
         time.sleep(5.0)  # let a server that went on computing finish, so that rounds do not add up
     return {"alone_ms": alone * 1e3, "after_ms": statistics.median(waits) * 1e3, "worst_ms": max(waits) * 1e3}
 
@@ -69,13 +75,11 @@ def main() -> None:
     print(f"{machine()}; {CLIENTS} clients leave after {PATIENCE_S * 1e3:.0f} ms; {options.rounds} rounds")
     rows = {}
     with paceline_server("cache.enabled=false", "embed.precision=fp32") as server:
-        rows["paceline fp32"] = measure(server, options.rounds)
+        rows["paceline fp32"] = measure(server.url, options.rounds)
     if options.peers:
-        from peers.launch import PEERS, launched
-
         for peer in PEERS.values():
-            with launched(peer) as server:
-                rows[peer.name] = measure(server, options.rounds)
+            with launched(peer, free_port()) as base:
+                rows[peer.name] = measure(base + peer.url_path, options.rounds)
     for name, row in rows.items():
         print(
             f"{name:32} alone {row['alone_ms']:7.1f} ms   after {row['after_ms']:8.1f} ms   worst {row['worst_ms']:8.1f} ms"

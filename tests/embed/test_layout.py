@@ -56,11 +56,27 @@ def test_one_thread_a_stream_unless_another_count_is_clearly_better(gain: float,
 
 
 def test_the_smallest_budget_that_is_nearly_as_fast_wins() -> None:
-    rates = {128: 80.0, 256: 97.0, 512: 100.0, 1024: 99.0}
+    rates = {128: 80.0, 256: 97.0, 512: 100.0}
 
     chosen = choose(EmbedPolicy(), 2, ["fp32"], machine(lambda layout: rates[layout.max_cost]))
 
     assert chosen.max_cost == 256
+
+
+def test_streams_that_are_faster_by_one_clock_only_are_noise() -> None:
+    def measure(layouts: Sequence[Layout]) -> list[Rate]:
+        return [Rate(2.0 if layout.streams == 1 else 1.0, 1.0) for layout in layouts]
+
+    assert choose(EmbedPolicy(), 2, ["fp32"], measure).streams == 2
+
+
+def test_the_budget_grows_with_the_threads_of_a_stream() -> None:
+    seen: list[Layout] = []
+    policy = EmbedPolicy(streams=2, threads=8)
+
+    choose(policy, 8, ["fp32"], machine(lambda _: 1.0, seen))
+
+    assert [layout.max_cost for layout in seen] == [512, 1024, 2048]
 
 
 def test_what_the_policy_sets_is_taken_and_not_measured() -> None:

@@ -14,14 +14,14 @@ from paceline.base.errors import ConfigError
 from paceline.embed.policy import EmbedPolicy
 from paceline.embed.state_file import replace_file
 
-COSTS: Final = (128, 256, 512, 1024)
-"""Tokens in a batch that are tried."""
+COSTS: Final = (128, 256, 512)
+"""Tokens in a batch that are tried, for each thread of a stream."""
 
 GOOD_ENOUGH: Final = 0.95
 """The smallest budget with this share of the best rate wins: smaller batches answer sooner."""
 
-CLEARLY: Final = 1.1
-"""Fewer streams with more threads each must be faster by this: they tie until one batch is awkward, then lose."""
+CLEARLY: Final = 1.05
+"""Fewer streams with more threads each must be faster by this, by both clocks: otherwise they only look so."""
 
 FORMAT: Final = "1"
 
@@ -61,7 +61,7 @@ def choose(policy: EmbedPolicy, cores: int, precisions: Sequence[Precision], mea
     """The best layout: first precision, then streams, then batch budget, each with the best of those before.
 
     Values that `policy` sets are taken as they are; with all of them set nothing is measured. Precision and budget
-    go by processor time; streams by the wall, with one thread a stream unless another count is clearly better.
+    go by processor time; a stream has one thread unless another count is clearly better.
     """
     threads = policy.threads or cores
     streams = [policy.streams] if policy.streams else stream_counts(threads)
@@ -82,10 +82,13 @@ def choose(policy: EmbedPolicy, cores: int, precisions: Sequence[Precision], mea
     if len(streams) > 1:
         tried = [msgspec.structs.replace(layout, streams=count) for count in streams]
         results = measured(tried)
-        best = max(range(len(tried)), key=lambda index: results[index].wall)
-        layout = tried[best] if results[best].wall > CLEARLY * results[0].wall else tried[0]
+        usual = results[0]
+        gains = [min(rate.wall / usual.wall, rate.cpu / usual.cpu) for rate in results]
+        layout = tried[gains.index(max(gains))] if max(gains) > CLEARLY else tried[0]
     if not policy.batch.max_cost:
-        tried = [msgspec.structs.replace(layout, max_cost=cost) for cost in COSTS]
+        tried = [
+            msgspec.structs.replace(layout, max_cost=cost * (threads // layout.streams)) for cost in COSTS
+        ]
         results = measured(tried)
         enough = GOOD_ENOUGH * max(rate.cpu for rate in results)
         layout = next(one for one, rate in zip(tried, results, strict=True) if rate.cpu >= enough)

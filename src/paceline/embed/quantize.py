@@ -7,7 +7,7 @@ linear layer. The smoothing costs nothing at run time: it is folded into the per
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -22,16 +22,20 @@ from paceline.base.errors import ConfigError
 from paceline.embed.architecture import Tensors, architecture
 from paceline.embed.batch_inputs import ragged_inputs
 from paceline.embed.folder import ModelFolder
-from paceline.embed.graph import Node, bias, constant, plain_linear, ragged_graph
+from paceline.embed.graph import Node, axes, bias, constant, plain_linear, ragged_graph
 from paceline.embed.state_file import replace_file
 from paceline.embed.tokens import Tokens
 from paceline.embed.weights import Weights
 
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 """Raise when the meaning of the stored tensors changes: older files are made again."""
 
 STRENGTH: Final = 0.7
-"""SmoothQuant's alpha. On all-MiniLM-L6-v2 the smallest cosine over 400 glosses is 0.969 with 0.5 and 0.995 with 0.7."""
+"""SmoothQuant's alpha: how much of the difficulty moves to the weights. On all-MiniLM-L6-v2 0.5 gives a smallest
+cosine of 0.969 over 400 glosses, 0.7 gives 0.995, 0.9 gives 0.992."""
+
+_NONSENSE_ROUNDS: Final = 4
+"""One round gives a smallest cosine of 0.986 over 3,000 glosses, four give 0.992."""
 
 _BATCH_TEXTS: Final = 8
 
@@ -124,10 +128,9 @@ def _make(folder: ModelFolder, file: Path) -> None:
     ids = [item.ids for item in tokens.encode(calibration_texts())]
     seen, unseen = ids[::2], ids[1::2]
     tensors = Tensors(folder)
-    low, high = _ranges(folder, tensors, seen + _nonsense(seen, tokens.vocabulary))
     stored: dict[str, np.ndarray] = {}
-    for group in low:
-        _quantize(stored, tensors, group, low[group], high[group])
+    for names, low, high in _ranges(folder, tensors, seen + _nonsense(seen, tokens.vocabulary)):
+        stored |= _quantize([tensors(f"{name}.weight") for name in names], names, low, high)
 
     def linear(tensors: Tensors, x: Node, names: Sequence[str]) -> list[Node]:
         return int8_linear(stored, tensors, x, names)
@@ -144,7 +147,7 @@ def _nonsense(batch: list[np.ndarray], vocabulary: int) -> list[np.ndarray]:
     """The same texts with random words: rare tokens have the outliers that a few sentences do not meet."""
     rng = np.random.default_rng(0)
     drawn = []
-    for ids in batch:
+    for ids in batch * _NONSENSE_ROUNDS:
         random = ids.copy()
         random[1:-1] = rng.integers(0, vocabulary, len(ids[1:-1]))  # the special tokens at the ends stay
         drawn.append(random)
@@ -153,43 +156,41 @@ def _nonsense(batch: list[np.ndarray], vocabulary: int) -> list[np.ndarray]:
 
 def _ranges(
     folder: ModelFolder, tensors: Tensors, batch: list[np.ndarray]
-) -> tuple[dict[tuple[str, ...], np.ndarray], ...]:
-    """Smallest and largest value of each input channel of each linear layer, (in,) by the names that share the input."""
+) -> Iterator[tuple[tuple[str, ...], np.ndarray, np.ndarray]]:
+    """Of each group of linear layers that share their input: names, smallest and largest value by channel (in,)."""
     observed: list[Node] = []
     groups: list[tuple[str, ...]] = []
 
     def linear(tensors: Tensors, x: Node, names: Sequence[str]) -> list[Node]:
-        observed.extend(
-            (
-                op.reduce_min(x, constant(np.array([0])), False),
-                op.reduce_max(x, constant(np.array([0])), False),
-            )
-        )
+        observed.extend((op.reduce_min(x, axes(0), False), op.reduce_max(x, axes(0), False)))
         groups.append(tuple(names))
         return plain_linear(tensors, x, names)
 
     outputs = _vectors(folder, ragged_graph(folder, tensors, linear, observed=observed), batch)[1:]
-    low = {group: outputs[2 * n].min(axis=0) for n, group in enumerate(groups)}
-    high = {group: outputs[2 * n + 1].max(axis=0) for n, group in enumerate(groups)}
-    return low, high
+    for number, names in enumerate(groups):
+        yield names, outputs[2 * number].min(axis=0), outputs[2 * number + 1].max(axis=0)
 
 
 def _quantize(
-    stored: dict[str, np.ndarray], tensors: Tensors, names: Sequence[str], low: np.ndarray, high: np.ndarray
-) -> None:
-    weights = [tensors(f"{name}.weight") for name in names]  # each (out, in)
+    weights: list[np.ndarray], names: Sequence[str], low: np.ndarray, high: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Tensors as `int8_linear` reads them, of layers with `weights` (out, in) each that share an input.
+
+    A strength of its own for each layer, the one with the least error on the calibration texts, was tried: the
+    smallest cosine over 3,000 glosses fell from 0.986 to 0.980.
+    """
     largest = np.maximum(np.maximum(np.abs(low), np.abs(high)), 1e-5)
     widest = np.maximum(np.max([np.abs(weight).max(axis=0) for weight in weights], axis=0), 1e-5)
     smoothing = largest**STRENGTH / widest ** (1 - STRENGTH)
     smoothing = (smoothing / np.exp(np.log(smoothing).mean())).astype(np.float32)
-    stored[f"{names[0]}.smoothing"] = smoothing
     bounds = [min(float((low / smoothing).min()), 0.0), max(float((high / smoothing).max()), 1e-5)]
-    stored[f"{names[0]}.range"] = np.array(bounds, np.float32)
+    form = {f"{names[0]}.smoothing": smoothing, f"{names[0]}.range": np.array(bounds, np.float32)}
     for name, weight in zip(names, weights, strict=True):
         smoothed = weight * smoothing
         scale = np.maximum(np.abs(smoothed).max(axis=1, keepdims=True), 1e-12) / 127  # (out, 1)
-        stored[f"{name}.weight"] = np.rint(smoothed / scale).astype(np.int8)
-        stored[f"{name}.scale"] = scale.astype(np.float32)
+        form[f"{name}.weight"] = np.rint(smoothed / scale).astype(np.int8)
+        form[f"{name}.scale"] = scale.astype(np.float32)
+    return form
 
 
 def _vectors(folder: ModelFolder, model: ov.Model, batch: list[np.ndarray]) -> list[np.ndarray]:
