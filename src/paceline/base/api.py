@@ -23,11 +23,11 @@ class EmbedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=F
         Literal["float", "base64"],
         Meta(description="`base64` is little-endian float32, six times cheaper to encode and smaller."),
     ] = "float"
-    dimensions: (
-        Annotated[int, Meta(ge=1, le=65536, description="Keep the first n (Matryoshka) and normalise again.")]
-        | None
-    ) = None
-    user: Annotated[str, Meta(description="Accepted for compatibility; not used.")] | None = None
+    dimensions: Annotated[
+        Annotated[int, Meta(ge=1, le=65536)] | None,
+        Meta(description="Keep the first n (Matryoshka) and normalise again."),
+    ] = None
+    user: Annotated[str | None, Meta(description="Accepted for compatibility; not used.")] = None
     truncate: Annotated[
         bool,
         Meta(

@@ -23,7 +23,7 @@ GOOD_ENOUGH: Final = 0.95
 CLEARLY: Final = 1.05
 """Fewer streams with more threads each must be faster by this, by both clocks: otherwise they only look so."""
 
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 
 Precision = Literal["fp32", "bf16", "int8"]
 
