@@ -56,7 +56,9 @@ class Exchange(asyncio.Protocol):
             self.done.set_result(-1)
 
 
-async def offer(url: str, bodies: list[bytes], rate: float, seconds: float, seed: int) -> list[tuple[int, float]]:
+async def offer(
+    url: str, bodies: list[bytes], rate: float, seconds: float, seed: int
+) -> list[tuple[int, float]]:
     """Offer `rate` requests a second; returns (status, seconds from the scheduled start) of each."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
@@ -92,7 +94,9 @@ async def offer(url: str, bodies: list[bytes], rate: float, seconds: float, seed
 
 def main() -> None:
     """Print one row a load factor."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--factor", nargs="+", type=float, default=[0.8, 1.3, 3, 10])
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--slo-ms", type=float, default=300)
@@ -100,7 +104,9 @@ def main() -> None:
     options = parser.parse_args()
     bodies = bodies_of(texts_of("mixed", 4000), encoding_format="base64")
     print(f"{machine()}; SLO {options.slo_ms:g} ms")
-    with paceline_server("cache.enabled=false", f"embed.precision={options.precision}", f"embed.gate.slo_ms={options.slo_ms}") as server:
+    with paceline_server(
+        "cache.enabled=false", f"embed.precision={options.precision}", f"embed.gate.slo_ms={options.slo_ms}"
+    ) as server:
         wrk(server.url, bodies, 16, 3)
         capacity = statistics.median(wrk(server.url, bodies, 12, options.seconds).rate for _ in range(3))
         print(f"capacity {capacity:.0f}/s (closed loop, 12 callers, all within the SLO)")
@@ -108,18 +114,24 @@ def main() -> None:
             busy = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
             results = uvloop.run(offer(server.url, bodies, capacity * factor, options.seconds, seed=3))
             busy = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - busy
-            good = sum(status == 200 and taken <= options.slo_ms / 1e3 for status, taken in results) / options.seconds
+            good = (
+                sum(status == 200 and taken <= options.slo_ms / 1e3 for status, taken in results)
+                / options.seconds
+            )
             answered = sorted(taken for status, taken in results if status == 200)
             refused = sorted(taken for status, taken in results if status == 503)
             other = sum(status not in {200, 503} for status, _ in results)
 
             def at(values: list[float], share: float) -> str:
-                return f"{values[min(len(values) - 1, int(share * len(values)))] * 1e3:.1f}" if values else "-"
+                return (
+                    f"{values[min(len(values) - 1, int(share * len(values)))] * 1e3:.1f}" if values else "-"
+                )
 
             print(
                 f"{factor:5.1f}x offered {len(results) / options.seconds:6.0f}/s: good {good:6.1f}/s = {good / capacity:4.0%} of capacity, "
                 f"accepted p50 {at(answered, 0.5)} p99 {at(answered, 0.99)} ms; refused {len(refused)}: p50 {at(refused, 0.5)} "
-                f"p99 {at(refused, 0.99)} ms; other {other}; client CPU {busy / options.seconds:.0%}", flush=True,
+                f"p99 {at(refused, 0.99)} ms; other {other}; client CPU {busy / options.seconds:.0%}",
+                flush=True,
             )
 
 

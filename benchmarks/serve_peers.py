@@ -43,7 +43,9 @@ def server(name: str) -> Iterator[str]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
@@ -69,7 +71,12 @@ def main() -> None:
             f"{statistics.median(load.p99_ms for load in loads[name]):8.0f} {sum(load.failed for load in loads[name]):7}"
         )
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "loads": {n: [vars(x) for x in ls] for n, ls in loads.items()}}, indent=1))
+        options.json.write_text(
+            json.dumps(
+                {"machine": machine(), "loads": {n: [vars(x) for x in ls] for n, ls in loads.items()}},
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -394,3 +394,28 @@ def test_the_example_corpus_is_there():
     assert 6000 == len(
         Path(__file__).parents[2].joinpath("examples/wordnet/glosses.tsv").read_text("utf-8").splitlines()
     )
+
+
+def test_a_house_without_a_model_still_answers(state_dir):
+    with running("embed.model=", "serve.workers=2", state_dir=state_dir) as server:
+        ready = httpx.get(server.url + "/health/ready")
+        none = httpx.post(server.url + "/v1/embeddings", json={"input": "x"})
+
+    assert 200 == ready.status_code
+    assert (404, "not_found") == (none.status_code, none.json()["code"])
+    assert "embed.model" in none.json()["detail"]
+
+
+def test_redis_away_at_the_start_is_reported_and_serves(state_dir):
+    settings = (
+        "cache.l3.enabled=true",
+        "limits.backend=redis",
+        "limits.rpm=1000",
+        "redis.url=redis://127.0.0.1:1/0",
+    )
+    with running(*settings, state_dir=state_dir) as server:
+        reply = httpx.post(server.url + "/v1/embeddings", json={"input": "nobody keeps this"})
+        health = httpx.get(server.url + "/health").json()
+
+    assert 200 == reply.status_code
+    assert "ok" != health["redis"]["status"]

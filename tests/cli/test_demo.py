@@ -29,7 +29,11 @@ def test_the_demo_embeds_a_corpus_searches_it_and_judges_the_server(tmp_path):
 
 def test_a_wrong_number_is_refused_in_one_line():
     done = subprocess.run(
-        [sys.executable, "-m", "paceline", "demo", "--users", "0"], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "paceline", "demo", "--users", "0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert 2 == done.returncode

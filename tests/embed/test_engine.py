@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from conftest import WIDTH, MakeFolder
+from tiny_models import WIDTH, MakeFolder
 from paceline.base.errors import ConfigError, EngineError
 from paceline.embed.batch_inputs import padded_inputs
 from paceline.embed.engine import open_engine

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import MakeFolder
+from tiny_models import MakeFolder
 from paceline.base.errors import ConfigError
 from paceline.embed.folder import ModelFolder, open_folder
 from paceline.embed.layout import Layout

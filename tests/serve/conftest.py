@@ -130,7 +130,13 @@ def served(app: Application) -> Iterator[str]:
     """The address of a real uvicorn with `app` behind it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
-            app, http=HttpProtocol, ws="none", access_log=False, server_header=False, log_level="error"
+            app,
+            http=HttpProtocol,
+            ws="none",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            log_level="error",
         )
         server = _Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 
 from paceline.app.model import open_model
 from paceline.app.snapshots import Snapshots
-from paceline.base.errors import PacelineError
+from paceline.base.errors import EngineError, PacelineError
 from paceline.base.instruments import Registry
 from paceline.embed.remote_lane import LaneHost
 from paceline.flow.channel import Channel, ChannelServer
@@ -43,33 +44,37 @@ async def _serve(settings: Settings, runtime: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     registry = Registry()
-    metrics = Metrics(registry)
-    async with open_model(settings) as (model, lane):
-        lane.on_batch = BatchMetrics(registry).ran
-        metrics.add_areas(lane.stats, model=model.card.id)
-        host = LaneHost(lane)
-        ledger = LocalLedger(settings.limits.lease_share, time.time)
+    ledger = LocalLedger(settings.limits.lease_share, time.time)
+    async with AsyncExitStack() as stack:
+        model, lane, host = None, None, None
+        if settings.embed.model:
+            model, lane = await stack.enter_async_context(open_model(settings))
+            lane.on_batch = BatchMetrics(registry).ran
+            Metrics(registry).add_areas(lane.stats, model=model.card.id)
+            host = LaneHost(lane)
 
         async def answer(operation: str, payload: Any) -> Any:
             match operation:
-                case "model":
+                case "model" if model is not None:
                     return msgspec.to_builtins(model.card), model.fingerprint
                 case "lease":
                     return await ledger.lease(*payload)
                 case "give_back":
                     return await ledger.give_back(*payload)
-                case _:
+                case _ if host is not None:
                     return await host.answer(operation, payload)
+            raise EngineError(
+                f"no model is served here, so {operation!r} cannot be answered; set embed.model"
+            )
 
         server = ChannelServer(runtime / SOCKET, answer)
         await server.start()
+        stack.push_async_callback(server.close)
         writing = asyncio.ensure_future(Snapshots(runtime, "engine", registry.snapshot).keep_writing())
-        try:
-            await stop.wait()
+        stack.callback(writing.cancel)
+        await stop.wait()
+        if lane is not None:
             await lane.drain()
-        finally:
-            writing.cancel()
-            await server.close()
 
 
 class ChannelLedger:

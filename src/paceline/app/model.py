@@ -69,9 +69,16 @@ async def open_model(settings: Settings) -> AsyncIterator[tuple[Model, LocalLane
         precision=engine.precision,
         engine=engine.name,
     )
-    fingerprint = "|".join(
-        [folder.digest, engine.name, engine.precision, str(folder.max_tokens), settings.cache.normalize]
-    )
+    quality = engine.describe().get("cosine_mean")  # of int8: another calibration makes other vectors
+    names = [
+        folder.digest,
+        engine.name,
+        engine.precision,
+        str(folder.max_tokens),
+        settings.cache.normalize,
+        repr(quality),
+    ]
+    fingerprint = "|".join(names)
     try:
         yield Model(card, fingerprint.encode(), Tokens(folder), lane), lane
     finally:

@@ -110,7 +110,7 @@ def supervise(settings: Settings, listener: socket.socket) -> int:
                         print(
                             f"paceline: error: {child.name} keeps dying; see its messages above",
                             file=sys.stderr,
-                        )  # noqa: T201
+                        )
                         return 1
         except _Stop:
             return 0

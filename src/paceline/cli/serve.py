@@ -36,5 +36,7 @@ def serve(
     from paceline.app.server import run_server  # noqa: PLC0415 - the whole product, which `--help` does not need
 
     shortcuts = {"embed.model": model, "serve.host": host, "serve.port": port, "serve.workers": workers}
-    settings = options.load(*(f"{name}={value}" for name, value in shortcuts.items() if value is not None)).settings
+    settings = options.load(
+        *(f"{name}={value}" for name, value in shortcuts.items() if value is not None)
+    ).settings
     return run_server(settings)

@@ -37,16 +37,26 @@ class EmbedPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "auto"
     streams: Annotated[
-        int, knob("Batches that run at the same time; 0 takes the measured layout's.", ge=0, le=1024, tune=True)
+        int,
+        knob("Batches that run at the same time; 0 takes the measured layout's.", ge=0, le=1024, tune=True),
     ] = 0
     threads: Annotated[
         int, knob("Threads over all streams; 0 takes all cores of this process.", ge=0, le=4096, tune=True)
     ] = 0
     pooling: Annotated[Pooling, knob("`auto` reads the model's own configuration.", quality=True)] = "auto"
     max_tokens: Annotated[
-        int, knob("Cut texts to this many tokens; 0 takes the model's own window.", ge=0, le=1_048_576, unit="tokens", quality=True)
+        int,
+        knob(
+            "Cut texts to this many tokens; 0 takes the model's own window.",
+            ge=0,
+            le=1_048_576,
+            unit="tokens",
+            quality=True,
+        ),
     ] = 0
-    max_texts: Annotated[int, knob("Texts in one request at most.", ge=1, le=1_000_000, unit="texts", live=True)] = 2048
+    max_texts: Annotated[
+        int, knob("Texts in one request at most.", ge=1, le=1_000_000, unit="texts", live=True)
+    ] = 2048
     batch: BatchPolicy = BatchPolicy()
     gate: GatePolicy = GatePolicy()
     breaker: BreakerPolicy = BreakerPolicy()

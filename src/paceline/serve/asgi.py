@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from paceline.base.api import EmbedRequest
 from paceline.base.errors import NotFound, PacelineError
@@ -20,7 +20,9 @@ from paceline.serve.decode import Decoder
 from paceline.serve.documents import Documents
 from paceline.serve.embeddings import Embedder, EmbedRoute
 from paceline.serve.entrance import Entrance
+from paceline.serve.head import Head
 from paceline.serve.health import Health, Part
+from paceline.serve.http_protocol import Reply
 from paceline.serve.infer import decode_infer
 from paceline.serve.metrics import Metrics, Peers, Stats
 from paceline.serve.policy import AuthPolicy, CompressionPolicy, ServePolicy
@@ -68,7 +70,7 @@ class Application:
             self.metrics.add_stats(area, read)
         health = Health(self.entrance, {name: service.health for name, service in services.items()}, parts)
         embed = Decoder(EmbedRequest).decode
-        self._hot: dict[str, ASGIApp] = {
+        self._hot = {
             path: EmbedRoute(path, decode, services, self.entrance, self.metrics)
             for path, decode in (("/v1/embeddings", embed), ("/v1/infer", decode_infer))
         }
@@ -88,6 +90,15 @@ class Application:
         else:
             await send({"type": "websocket.close", "code": 1000, "reason": "no web sockets here"})
 
+    def quick(
+        self, head: Head, body: bytes, client: tuple[str, int] | None, came_at: float
+    ) -> tuple[Reply | None, object]:
+        """See `http_protocol.QuickApplication`."""
+        hot = self._hot.get(head.path)
+        if hot is None or self.entrance.draining:
+            return None, None
+        return hot.quick(head.headers, body, client, came_at)
+
     def drain(self) -> None:
         """Say good-bye: not ready any more, and every reply closes its connection. Open calls are still answered."""
         self.entrance.draining = True
@@ -98,7 +109,7 @@ class Application:
         route, allowed = self._match(scope)
         # Paths that do not exist share one name: metrics must not grow with what strangers try.
         path = route.path if route else scope["path"] if allowed else "other"
-        call = Call(self.entrance, self.metrics.route(path), scope, send)
+        call = Call.of(self.entrance, self.metrics.route(path), scope, send)
         try:
             await self._read(call, route, allowed, scope, receive)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever happened, the caller gets a problem

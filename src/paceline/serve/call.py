@@ -8,14 +8,17 @@ import math
 import re
 import secrets
 import time
+from collections.abc import Iterable, Mapping
 
 from starlette.types import Message, Scope, Send
 
+from paceline.base.api import EmbedRequest
 from paceline.base.errors import DeadlineExceeded, InvalidRequest, PacelineError, Rejected
+from paceline.embed.result import EmbedResult
 from paceline.flow.limiter import Verdict
 from paceline.serve.decode import CallerLeft
 from paceline.serve.entrance import Entrance
-from paceline.serve.http_protocol import EXTENSION
+from paceline.serve.http_protocol import BEGUN, EXTENSION, Header
 from paceline.serve.metrics import RouteMetrics
 from paceline.serve.problem import CLIENT_LEFT, MethodNotAllowed, problem_body, status_of
 
@@ -32,8 +35,6 @@ _serial = itertools.count(1).__next__
 
 _NONE: dict[str, None] = {}
 
-Header = tuple[bytes, bytes]
-
 MAX_TIMEOUT_MS = 86_400_000
 
 
@@ -41,44 +42,80 @@ class Call:
     """Made when the head of a request has come, gone when its reply has left."""
 
     __slots__ = (
+        "_caller",
         "_entrance",
         "_route",
         "_scope",
         "_send",
         "_verdict",
+        "found",
         "headers",
         "replied",
         "request_id",
         "started_at",
     )
 
-    def __init__(self, entrance: Entrance, route: RouteMetrics, scope: Scope, send: Send) -> None:
-        self.started_at = time.monotonic()
+    _scope: Scope
+    _send: Send
+
+    def __init__(
+        self,
+        entrance: Entrance,
+        route: RouteMetrics,
+        headers: Mapping[bytes, bytes],
+        client: tuple[str, int] | None,
+        started_at: float,
+    ) -> None:
+        """Until `attach`, a call can be admitted and know its reply, but not send it."""
+        self.started_at = started_at
         self._entrance = entrance
         self._route = route
-        self._scope = scope
-        self._send = send
+        self._caller = client[0] if client else "local"
         self._verdict: Verdict | None = None
+        self.found: tuple[EmbedRequest, EmbedResult | None] | None = None
+        """What the body asks and what memory knows of it, once the quick path has looked."""
         self.replied = False
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = self.headers.get(b"x-request-id")
+        self.headers = headers
+        given = headers.get(b"x-request-id")
         self.request_id = given if given is not None and _sane_id(given) else b"%b-%x" % (_process, _serial())
+
+    @classmethod
+    def of(cls, entrance: Entrance, route: RouteMetrics, scope: Scope, send: Send) -> Call:
+        """The call of an ASGI scope: the one the quick path has begun, or a new one."""
+        begun = scope.get("extensions", _NONE).get(BEGUN)
+        if begun is not None:
+            call: Call = begun["call"]
+        else:
+            call = cls(entrance, route, dict(scope["headers"]), scope.get("client"), time.monotonic())
+        call._scope, call._send = scope, send
+        return call
 
     # -- coming in --------------------------------------------------------------------------------------------
 
     async def admit(self) -> None:
         """Authorise the caller, then count the call against its limits; raises Unauthorised or RateLimited."""
-        entrance = self._entrance
-        name = entrance.tokens.authorise(self.headers.get(b"authorization"))
-        limiter = entrance.limiter
-        if limiter is None:
-            return
-        client = self._scope.get("client")
-        key = name or (client[0] if client else "local")
-        endpoint = self._route.path
-        verdict = limiter.take_nowait(key, endpoint, name or None)
+        if not self.admit_nowait():
+            name, limiter = self._authorise(), self._entrance.limiter
+            assert limiter is not None
+            self._judge(await limiter.take(name or self._caller, self._route.path, name or None))
+
+    def admit_nowait(self) -> bool:
+        """The same, once however often it is called; False when a lease must be fetched first: await `admit`."""
+        name, limiter = self._authorise(), self._entrance.limiter
+        verdict = self._verdict
         if verdict is None:
-            verdict = await limiter.take(key, endpoint, name or None)
+            if limiter is None:
+                return True
+            verdict = limiter.take_nowait(name or self._caller, self._route.path, name or None)
+            if verdict is None:
+                return False
+        self._judge(verdict)
+        return True
+
+    def _authorise(self) -> str:
+        return self._entrance.tokens.authorise(self.headers.get(b"authorization"))
+
+    def _judge(self, verdict: Verdict) -> None:
         self._verdict = verdict
         if not verdict.allowed:
             raise verdict.refusal()
@@ -108,16 +145,20 @@ class Call:
 
     async def reply(self, status: int, body: bytes, *headers: Header) -> None:
         """Send the reply and count it. The last thing a call does."""
-        now = time.monotonic()
-        out = self.reply_headers()
-        out += headers
-        out.append((b"content-length", b"%d" % len(body)))
-        self.replied = True
+        out = self.whole_headers(status, body, headers)
         whole = self._scope.get("extensions", _NONE).get(EXTENSION)
         if whole is None or self._entrance.draining or not whole["reply"](self._scope, status, out, body):
             await self._send({"type": "http.response.start", "status": status, "headers": out})
             await self._send({"type": "http.response.body", "body": body})
-        self._route.count(status, now - self.started_at)
+
+    def whole_headers(self, status: int, body: bytes, headers: Iterable[Header]) -> list[Header]:
+        """All headers of a reply that is known as a whole; counts it, for now it leaves."""
+        self.replied = True
+        self._route.count(status, time.monotonic() - self.started_at)
+        out = self.reply_headers()
+        out += headers
+        out.append((b"content-length", b"%d" % len(body)))
+        return out
 
     async def send(self, message: Message) -> None:
         """ASGI's `send` for applications that reply themselves: adds our headers and counts the reply."""

@@ -28,21 +28,19 @@ class CallerLeft(Exception):  # noqa: N818 - says what happened
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int) -> bytes:
     """The whole body. Raises PayloadTooLarge as soon as it is known, CallerLeft when the connection ends."""
     declared = headers.get(b"content-length")
-    if declared is not None and int(declared) > max_bytes:
-        raise _too_large(int(declared), max_bytes)
+    if declared is not None:
+        check_size(int(declared), max_bytes)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")
-        if len(body) > max_bytes:
-            raise _too_large(len(body), max_bytes)
+        check_size(len(body), max_bytes)
         return body
     pieces: list[bytes] = []
     size = 0
     while message["type"] == "http.request":
         piece = message.get("body", b"")
         size += len(piece)
-        if size > max_bytes:
-            raise _too_large(size, max_bytes)
+        check_size(size, max_bytes)
         pieces.append(piece)
         if not message.get("more_body", False):
             return b"".join(pieces)
@@ -50,10 +48,12 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes:
     raise CallerLeft
 
 
-def _too_large(size: int, limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"the body has {size} bytes or more, the limit is {limit} (serve.max_body_bytes); send several smaller requests"
-    )
+def check_size(size: int, limit: int) -> None:
+    """Raises PayloadTooLarge for a body of more than `limit` bytes."""
+    if size > limit:
+        raise PayloadTooLarge(
+            f"the body has {size} bytes or more, the limit is {limit} (serve.max_body_bytes); send several smaller requests"
+        )
 
 
 class Decoder(Generic[T]):

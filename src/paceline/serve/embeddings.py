@@ -11,12 +11,13 @@ from paceline.base.api import EmbedRequest, ModelCard
 from paceline.base.errors import NotFound
 from paceline.base.timings import Timings
 from paceline.embed.result import EmbedResult
-from paceline.serve.call import JSON, Call, Header
+from paceline.serve.call import JSON, Call
 from paceline.serve.compress import compress, negotiate
-from paceline.serve.decode import MSGPACK_TYPES, read_body
+from paceline.serve.decode import MSGPACK_TYPES, check_size, read_body
 from paceline.serve.departure import unless_left
 from paceline.serve.encode import TURN_TEXTS, embed_reply, embed_reply_in_turns, embed_reply_msgpack
 from paceline.serve.entrance import Entrance
+from paceline.serve.http_protocol import Header, Reply
 from paceline.serve.metrics import Metrics
 
 _MSGPACK = (b"content-type", MSGPACK_TYPES[0])
@@ -68,20 +69,49 @@ class EmbedRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authorise -> rate limit -> read and decode -> memory -> service -> encode."""
         entrance = self._entrance
-        call = Call(entrance, self._route, scope, send)
+        call = Call.of(entrance, self._route, scope, send)
         try:
             await call.admit()
             deadline_at = call.deadline_at()
             body = await read_body(receive, call.headers, entrance.policy.max_body_bytes)
-            request = self._decode(body, call.headers)
-            service = self._service(request.model)
-            result = service.hit(request)
+            request, result = call.found or self._find(body, call.headers)
             if result is None:
+                service = self._service(request.model)
                 result = await unless_left(receive, service.embed(request, deadline_at=deadline_at))
             self._metrics.embedded(result)
             await self._answer(call, request, result)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever happened, the caller gets a problem
             await call.fail(error)
+
+    def quick(
+        self, headers: Mapping[bytes, bytes], body: bytes, client: tuple[str, int] | None, came_at: float
+    ) -> tuple[Reply | None, Call | None]:
+        """The same path without a stop: authorise -> rate limit -> decode -> memory -> encode.
+
+        Without a reply, `__call__` goes on with the call and repeats nothing that counts; problems are told there too.
+        """
+        call = Call(self._entrance, self._route, headers, client, came_at)
+        try:
+            if not call.admit_nowait():
+                return None, call
+            call.deadline_at()
+            check_size(len(body), self._entrance.policy.max_body_bytes)
+            request, result = call.found = self._find(body, headers)
+            if result is None or len(result.vectors) > TURN_TEXTS:
+                return None, call
+            content, content_type = _encoded(call, request, result)
+            told, algorithm = self._told(call, request, result, content, content_type)
+            if algorithm is not None:
+                return None, call
+            self._metrics.embedded(result)
+            return (200, call.whole_headers(200, content, told), content), None
+        except Exception:  # noqa: BLE001 - whatever it is happens again in `__call__`, which tells the caller
+            return None, call
+
+    def _find(self, body: bytes, headers: Mapping[bytes, bytes]) -> tuple[EmbedRequest, EmbedResult | None]:
+        """What a body asks, and the answer if it is in memory."""
+        request = self._decode(body, headers)
+        return request, self._service(request.model).hit(request)
 
     def _service(self, model: str | None) -> Embedder:
         service = self._default if model is None else self._services.get(model)
@@ -94,29 +124,43 @@ class EmbedRoute:
 
     async def _answer(self, call: Call, request: EmbedRequest, result: EmbedResult) -> None:
         """Encode as the caller asked, compress what is large and compresses, and reply."""
-        timings = result.timings
-        accept = call.headers.get(b"accept")
-        if accept is not None and b"msgpack" in accept:
-            body, content_type = embed_reply_msgpack(result), _MSGPACK
-        elif len(result.vectors) <= TURN_TEXTS:
-            body, content_type = embed_reply(result, request.encoding_format), JSON
+        if len(result.vectors) <= TURN_TEXTS or _wants_msgpack(call):
+            body, content_type = _encoded(call, request, result)
         else:
             body, content_type = await embed_reply_in_turns(result, request.encoding_format), JSON
-        headers = [content_type, _TIER[timings.cache], _server_timing(timings)]
+        headers, algorithm = self._told(call, request, result, body, content_type)
+        if algorithm is not None:
+            body = await compress(body, algorithm)
+            headers.append((b"content-encoding", algorithm.encode()))
+        await call.reply(200, body, *headers)
+
+    def _told(
+        self, call: Call, request: EmbedRequest, result: EmbedResult, body: bytes, content_type: Header
+    ) -> tuple[list[Header], str | None]:
+        """The headers of an answer, and the algorithm to compress its body with."""
+        headers = [content_type, _TIER[result.timings.cache], _server_timing(result.timings)]
         compression = self._entrance.compression
         # Only digits shrink well (to 0.4); base64 and MessagePack floats would save a quarter for milliseconds of work.
         if (
-            len(body) >= compression.min_bytes
-            and compression.enabled
-            and content_type is JSON
-            and request.encoding_format == "float"
+            len(body) < compression.min_bytes
+            or not compression.enabled
+            or content_type is not JSON
+            or request.encoding_format != "float"
         ):
-            headers.append(_VARY)
-            algorithm = negotiate(call.headers.get(b"accept-encoding", b""), compression.algorithms)
-            if algorithm is not None:
-                body = await compress(body, algorithm)
-                headers.append((b"content-encoding", algorithm.encode()))
-        await call.reply(200, body, *headers)
+            return headers, None
+        headers.append(_VARY)
+        return headers, negotiate(call.headers.get(b"accept-encoding", b""), compression.algorithms)
+
+
+def _wants_msgpack(call: Call) -> bool:
+    return b"msgpack" in call.headers.get(b"accept", b"")
+
+
+def _encoded(call: Call, request: EmbedRequest, result: EmbedResult) -> tuple[bytes, Header]:
+    """The body in one go, and its content type."""
+    if _wants_msgpack(call):
+        return embed_reply_msgpack(result), _MSGPACK
+    return embed_reply(result, request.encoding_format), JSON
 
 
 def _server_timing(timings: Timings) -> Header:
