@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-
 from tiny_models import WIDTH, MakeFolder
+
 from paceline.base.errors import ConfigError, EngineError
 from paceline.embed.batch_inputs import padded_inputs
 from paceline.embed.engine import open_engine

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-
 from tiny_models import POSITIONS, WIDTH, MakeFolder, tiny_weights
+
 from paceline.base.errors import ConfigError
 from paceline.embed.folder import ModelFolder, open_folder
 

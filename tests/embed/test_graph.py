@@ -9,8 +9,8 @@ import openvino as ov
 import pytest
 from numpy_encoder import hidden_states, slow_bucket
 from test_folder import add_dense
-
 from tiny_models import MakeFolder, tiny_config, tiny_weights
+
 from paceline.base.errors import ConfigError
 from paceline.embed.architecture import Tensors, architecture, bucket_of
 from paceline.embed.batch_inputs import ragged_inputs

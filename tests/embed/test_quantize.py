@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tiny_models import MakeFolder
+
 from paceline.base.errors import ConfigError
 from paceline.embed.folder import ModelFolder, open_folder
 from paceline.embed.layout import Layout

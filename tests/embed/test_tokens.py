@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tiny_models import WORDS, MakeFolder
+
 from paceline.base.errors import ConfigError, InvalidRequest, PayloadTooLarge
 from paceline.embed.folder import ModelFolder, open_folder
 from paceline.embed.tokens import Tokens

@@ -107,7 +107,7 @@ def supervise(settings: Settings, listener: socket.socket) -> int:
                 wait([child.process.sentinel for child in children])
                 for child in children:
                     if not child.process.is_alive() and not child.restart():
-                        print(
+                        print(  # noqa: T201
                             f"paceline: error: {child.name} keeps dying; see its messages above",
                             file=sys.stderr,
                         )

@@ -48,6 +48,7 @@ class Call:
         "_scope",
         "_send",
         "_verdict",
+        "failure",
         "found",
         "headers",
         "replied",
@@ -74,6 +75,8 @@ class Call:
         self._verdict: Verdict | None = None
         self.found: tuple[EmbedRequest, EmbedResult | None] | None = None
         """What the body asks and what memory knows of it, once the quick path has looked."""
+        self.failure: Exception | None = None
+        """Why the quick path could not answer, when that is a problem."""
         self.replied = False
         self.headers = headers
         given = headers.get(b"x-request-id")
