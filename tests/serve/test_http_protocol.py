@@ -200,7 +200,9 @@ def packets(draw):
         cuts = draw(st.one_of(st.just([]), st.just([end]), st.lists(st.integers(0, len(whole)), max_size=3)))
         edges = [0, *sorted(cuts), len(whole)]
         pieces = [whole[a:b] for a, b in pairwise(edges)]
-        if draw(st.integers(0, 4)) == 0:
+        # uvicorn refuses what it cannot parse at once, before a call still open, so that is never glued on.
+        valid = b"NONSENSE" not in whole and b"bad header" not in whole
+        if valid and draw(st.integers(0, 4)) == 0:
             chunks[-1] += pieces.pop(0)
         chunks += pieces
     return [chunk for chunk in chunks if chunk]
@@ -215,7 +217,7 @@ async def converse(chunks, *, draining=False, **options):
     return line.received, line.wire.closed, line.counts()
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @example([request(KNOWN, TOKEN)] * 3, 2, False)
 @example([request(b'{"input":"new"}', TOKEN), request(b'{"input":"new"}', TOKEN)], 9, False)
 @example([request(KNOWN, TOKEN)], 0, True)

@@ -76,7 +76,7 @@ class Call:
         self.found: tuple[EmbedRequest, EmbedResult | None] | None = None
         """What the body asks and what memory knows of it, once the quick path has looked."""
         self.failure: Exception | None = None
-        """Why the quick path could not answer, when that is a problem."""
+        """The problem the quick path ran into; `admit` raises it again."""
         self.replied = False
         self.headers = headers
         given = headers.get(b"x-request-id")
@@ -96,7 +96,12 @@ class Call:
     # -- coming in --------------------------------------------------------------------------------------------
 
     async def admit(self) -> None:
-        """Authorise the caller, then count the call against its limits; raises Unauthorised or RateLimited."""
+        """Authorise the caller, then count the call against its limits; raises Unauthorised or RateLimited.
+
+        A call the quick path has begun fails here if it failed there.
+        """
+        if self.failure is not None:
+            raise self.failure
         if not self.admit_nowait():
             name, limiter = self._authorise(), self._entrance.limiter
             assert limiter is not None

@@ -71,8 +71,6 @@ class EmbedRoute:
         entrance = self._entrance
         call = Call.of(entrance, self._route, scope, send)
         try:
-            if call.failure is not None:
-                raise call.failure
             await call.admit()
             deadline_at = call.deadline_at()
             body = await read_body(receive, call.headers, entrance.policy.max_body_bytes)
@@ -107,7 +105,7 @@ class EmbedRoute:
                 return None, call
             self._metrics.embedded(result)
             return (200, call.whole_headers(200, content, told), content), None
-        except Exception as error:  # noqa: BLE001 - whatever it is, `__call__` raises it again and tells the caller
+        except Exception as error:  # noqa: BLE001 - whatever it is, `admit` raises it again and the caller is told
             call.failure = error
             return None, call
 
