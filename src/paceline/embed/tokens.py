@@ -92,7 +92,11 @@ class Tokens:
     def _encode(self, texts: list[str], places: Sequence[int]) -> list[Ids]:
         heads = [text[: self._characters] for text in texts]
         try:
-            encodings: list[Encoding] = self._tokenizer.encode_batch_fast(heads)
+            if len(heads) == 1:
+                # Inline: a batch goes to the library's threads, whose wake-up costs more than a text.
+                encodings: list[Encoding] = [self._tokenizer.encode(heads[0])]
+            else:
+                encodings = self._tokenizer.encode_batch_fast(heads)
         except (
             TypeError,
             UnicodeEncodeError,
