@@ -44,6 +44,10 @@ class HeldLane:
             refusal, self.refuse = self.refuse, None
             raise refusal
 
+    def check(self, lengths, *, priority, deadline_at):
+        if self.refuse:
+            raise self.refuse
+
     async def run(self, ids, *, priority, deadline_at):
         self.runs.append(ids.tolist())
         try:
@@ -172,6 +176,25 @@ def test_sharing_a_flight_that_is_refused_is_not_a_refusal(service, run_virtual,
     assert isinstance(first, Overloaded)
     assert 1 == len(second.vectors)
     assert 2 == len(lane.admissions)
+
+
+def test_a_certain_refusal_is_known_at_once_and_an_uncertain_one_is_not(service, run_virtual, lane):
+    run_virtual(ask(service, "w1"))
+    lane.refuse = Overloaded("full: 9 jobs wait; try later", retry_after_s=1.0)
+
+    with pytest.raises(Overloaded):
+        service.check(EmbedRequest(input=["w1", "w2"]), deadline_at=FAR)
+
+    lane.refuse = None
+
+    async def shared():
+        first = asyncio.ensure_future(ask(service, "w3"))
+        await asyncio.sleep(RUN_S / 2)
+        lane.refuse = Overloaded("full: 9 jobs wait; try later", retry_after_s=1.0)
+        service.check(EmbedRequest(input="w3"), deadline_at=FAR)  # another caller's run will bring it
+        return await first
+
+    assert 1 == len(run_virtual(shared()).vectors)
 
 
 def test_an_engines_fault_reaches_the_caller_and_is_not_kept(service, run_virtual, lane):

@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 
 from paceline.base.api import EmbedRequest, ModelCard
-from paceline.base.errors import InvalidRequest
+from paceline.base.errors import InvalidRequest, Rejected
 from paceline.base.timings import Timings
 from paceline.embed.result import EmbedResult
 
@@ -29,6 +29,7 @@ class HashEmbedder:
     def __init__(self) -> None:
         self.memory: dict[str, bytes] = {}
         self.error: Exception | None = None
+        self.refusal: Rejected | None = None
         self.status = "ok"
         self.hold: asyncio.Event | None = None
         self.entered = asyncio.Event()
@@ -44,6 +45,11 @@ class HashEmbedder:
         if not all(text in self.memory for text in texts):
             return None
         return self._result(request, texts, Timings(cache="l1", total_s=2e-6))
+
+    def check(self, request: EmbedRequest, *, deadline_at: float) -> None:
+        """Refuse if told to."""
+        if self.refusal is not None:
+            raise self.refusal
 
     async def embed(self, request: EmbedRequest, *, deadline_at: float) -> EmbedResult:
         self.calls += 1

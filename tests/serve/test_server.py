@@ -17,6 +17,7 @@ import openai
 import pytest
 from embedder import vector_of
 
+from paceline.base.errors import Overloaded
 from paceline.flow.limiter import LimitPolicy
 from paceline.serve.policy import AuthPolicy
 
@@ -150,6 +151,19 @@ def test_pipelined_requests_are_answered_in_order(house, serve, count):
     vectors = [json.loads(head.partition(b"\r\n\r\n")[2])["data"][0]["embedding"] for head in heads]
     direct = [house.post(body).json()["data"][0]["embedding"] for body in bodies]
     assert vectors == direct
+
+
+def test_a_certain_refusal_is_said_without_asking_for_the_work(house, serve):
+    with serve(house) as url:
+        house.embedder.refusal = Overloaded(
+            "the queue is full; retry after the time given", retry_after_s=2.4
+        )
+        reply = httpx.post(f"{url}/v1/embeddings", json={"input": "not in memory"})
+        house.embedder.refusal = None
+        again = httpx.post(f"{url}/v1/embeddings", json={"input": "not in memory"})
+
+    assert (503, "3", "overloaded") == (reply.status_code, reply.headers["retry-after"], reply.json()["code"])
+    assert (200, 1) == (again.status_code, house.embedder.calls)
 
 
 def test_one_connection_serves_many_calls(house, serve):

@@ -39,6 +39,11 @@ class Compute:
         """Start on a request of which the texts at `missing` are in no memory cache."""
         return Work(self, request, texts, missing, deadline_at)
 
+    def check(self, texts: list[Text], priority: Priority, deadline_at: float) -> None:
+        """Raise what `Work.make` of these texts would be refused with now, where that is known without waiting."""
+        lengths = [self.estimate(text) for text in texts]
+        self.lane.check(lengths, priority=PRIORITIES[priority], deadline_at=deadline_at)
+
     def estimate(self, text: Text) -> int:
         """Tokens by the learned characters-per-token ratio; admission must not cost a tokenisation."""
         tokens = int(len(text) / self._characters_per_token) + 2 if isinstance(text, str) else len(text)

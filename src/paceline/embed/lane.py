@@ -35,6 +35,9 @@ class Lane(Protocol):
     async def admit(self, lengths: Sequence[int], *, priority: int, deadline_at: float) -> None:
         """Ask for all texts of one request at once; raises Overloaded, CircuitOpen or DeadlineExceeded."""
 
+    def check(self, lengths: Sequence[int], *, priority: int, deadline_at: float) -> None:
+        """Raise what `admit` would raise now, where that is known without waiting; admits nothing."""
+
     async def run(self, ids: np.ndarray, *, priority: int, deadline_at: float) -> Row:
         """Embed one text (int32 ids). Cancelling the call takes the text out of the queue."""
 
@@ -68,6 +71,11 @@ class LocalLane:
     async def admit(self, lengths: Sequence[int], *, priority: int, deadline_at: float) -> None:
         """See `Lane.admit`; decides at once."""
         self._gate.admit(lengths, deadline_at=deadline_at, priority=priority)
+        self._breaker.check()
+
+    def check(self, lengths: Sequence[int], *, priority: int, deadline_at: float) -> None:
+        """See `Lane.check`."""
+        self._gate.check(lengths, deadline_at=deadline_at, priority=priority)
         self._breaker.check()
 
     async def run(self, ids: np.ndarray, *, priority: int, deadline_at: float) -> Row:

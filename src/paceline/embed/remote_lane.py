@@ -28,6 +28,9 @@ class RemoteLane:
         """See `Lane.admit`."""
         await self._channel.call("admit", [list(lengths), priority, deadline_at])
 
+    def check(self, lengths: Sequence[int], *, priority: int, deadline_at: float) -> None:
+        """Nothing: only the engine process knows its queue."""
+
     async def run(self, ids: np.ndarray, *, priority: int, deadline_at: float) -> Row:
         """See `Lane.run`."""
         return Row(

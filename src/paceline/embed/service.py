@@ -75,6 +75,24 @@ class EmbedService:
                 values.append(value)
         return self._result(request, values, Timings(cache="l1"), started_at)
 
+    def check(self, request: EmbedRequest, *, deadline_at: float) -> None:
+        """Raise Overloaded or CircuitOpen when `embed` certainly would, in microseconds; else return.
+
+        Under overload most requests end here. Certain is a request whose missing texts neither another tier nor
+        another caller's run can bring.
+        """
+        cache = self._cache
+        missing: list[Text] = []
+        for text in self._texts(request):
+            if cache is not None:
+                key = self._key(text)
+                if cache.may_bring(key):
+                    return
+                if cache.peek(key) is not None:
+                    continue
+            missing.append(text)
+        self._compute.check(missing, request.priority, deadline_at)
+
     # -- the whole path ---------------------------------------------------------------------------------------
 
     async def embed(self, request: EmbedRequest, *, deadline_at: float) -> EmbedResult:

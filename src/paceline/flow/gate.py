@@ -82,7 +82,17 @@ class Gate:
         self.too_large_total = 0
 
     def admit(self, lengths: Sequence[int], deadline_at: float = inf, priority: int = NORMAL) -> None:
-        """Admit a request of one job per length (tokens), or raise.
+        """Admit a request of one job per length (tokens), or raise as `check` does."""
+        self.check(lengths, deadline_at, priority)
+        self.admitted_total += 1
+        rows, tokens, work_s = len(lengths), sum(lengths), self._queue.work_s(lengths)
+        self._on_the_way.append((self._clock(), rows, tokens, work_s))
+        self._coming_jobs += rows
+        self._coming_tokens += tokens
+        self._coming_s += work_s
+
+    def check(self, lengths: Sequence[int], deadline_at: float = inf, priority: int = NORMAL) -> None:
+        """Raise when a request of one job per length (tokens) would be refused now; admits nothing.
 
         DeadlineExceeded: its time is over. PayloadTooLarge: larger than the whole queue. Overloaded: the queue is
         full, or the predicted latency too long; `retry_after_s` is when it would be admitted if nobody else came.
@@ -117,12 +127,6 @@ class Gate:
                     "ms allowed; retry after the time given, or allow more (deadline, gate.slo_ms)",
                     retry_after_s=min(wait_s + run_s - limit_s, max(wait_s, queue.drain_s(now))),
                 )
-        self.admitted_total += 1
-        work_s = queue.work_s(lengths)
-        self._on_the_way.append((now, rows, tokens, work_s))
-        self._coming_jobs += rows
-        self._coming_tokens += tokens
-        self._coming_s += work_s
 
     def _refuse_if_full(self, rows: int, tokens: int, depth: int, waiting_tokens: int, wait_s: float) -> None:
         policy = self.policy

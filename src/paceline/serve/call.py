@@ -198,8 +198,12 @@ class Call:
             error = PacelineError(
                 "the server failed in a way nobody foresaw; its log has the traceback under this request id"
             )
-        if self.replied:
-            return
+        if not self.replied:
+            status, body, headers = self.problem(error)
+            await self.reply(status, body, *headers)
+
+    def problem(self, error: PacelineError) -> tuple[int, bytes, list[Header]]:
+        """Status, body and headers of the reply that says `error`."""
         status = status_of(error)
         extra = [PROBLEM]
         if isinstance(error, Rejected):
@@ -208,4 +212,4 @@ class Call:
             extra.append((b"allow", error.allowed.encode()))
         elif status == 401:
             extra.append(_CHALLENGE)
-        await self.reply(status, problem_body(error, self.request_id.decode()), *extra)
+        return status, problem_body(error, self.request_id.decode()), extra

@@ -8,7 +8,7 @@ from typing import Protocol
 from starlette.types import Receive, Scope, Send
 
 from paceline.base.api import EmbedRequest, ModelCard
-from paceline.base.errors import NotFound
+from paceline.base.errors import NotFound, Rejected
 from paceline.base.timings import Timings
 from paceline.embed.result import EmbedResult
 from paceline.serve.call import JSON, Call
@@ -34,6 +34,9 @@ class Embedder(Protocol):
 
     def hit(self, request: EmbedRequest) -> EmbedResult | None:
         """The answer when it is in memory, at once."""
+
+    def check(self, request: EmbedRequest, *, deadline_at: float) -> None:
+        """Raise Rejected when `embed` certainly would, at once."""
 
     async def embed(self, request: EmbedRequest, *, deadline_at: float) -> EmbedResult:
         """The answer, computed if need be; `deadline_at` is an instant of `time.monotonic`."""
@@ -86,18 +89,22 @@ class EmbedRoute:
     def quick(
         self, headers: Mapping[bytes, bytes], body: bytes, client: tuple[str, int] | None, came_at: float
     ) -> tuple[Reply | None, Call | None]:
-        """The same path without a stop: authorise -> rate limit -> decode -> memory -> encode.
+        """The same path without a stop: authorise -> rate limit -> decode -> memory -> refuse or encode.
 
-        Without a reply, `__call__` goes on with the call and repeats nothing that counts; problems are told there too.
+        Without a reply, `__call__` goes on with the call and repeats nothing that counts; other problems than
+        refusals are told there too.
         """
         call = Call(self._entrance, self._route, headers, client, came_at)
         try:
             if not call.admit_nowait():
                 return None, call
-            call.deadline_at()
+            deadline_at = call.deadline_at()
             check_size(len(body), self._entrance.policy.max_body_bytes)
             request, result = call.found = self._find(body, headers)
-            if result is None or len(result.vectors) > TURN_TEXTS:
+            if result is None:
+                self._service(request.model).check(request, deadline_at=deadline_at)
+                return None, call
+            if len(result.vectors) > TURN_TEXTS:
                 return None, call
             content, content_type = _encoded(call, request, result)
             told, algorithm = self._told(call, request, result, content, content_type)
@@ -105,6 +112,9 @@ class EmbedRoute:
                 return None, call
             self._metrics.embedded(result)
             return (200, call.whole_headers(200, content, told), content), None
+        except Rejected as error:  # under overload this is most of what is said, so it is said at once
+            status, content, told = call.problem(error)
+            return (status, call.whole_headers(status, content, told), content), None
         except Exception as error:  # noqa: BLE001 - whatever it is, `admit` raises it again and the caller is told
             call.failure = error
             return None, call

@@ -79,6 +79,11 @@ class Tiers:
             return None
         return self._l1.get(key)
 
+    def may_bring(self, key: bytes) -> bool:
+        """Whether `fetch` may answer a key that `peek` does not know without making it: lower tiers, flights."""
+        lower = self._l2 is not None or self._l3 is not None or self.policy.ttl.stale_s > 0
+        return self.policy.enabled and (lower or key in self._flights)
+
     async def fetch(self, key: bytes, make: Make, ttl_s: float) -> tuple[bytes, Tier]:
         """The value from the nearest tier, or from `make`, and where it came from.
 
