@@ -154,7 +154,7 @@ def test_pipelined_requests_are_answered_in_order(house, serve, count):
 
 
 def test_a_certain_refusal_is_said_without_asking_for_the_work(house, serve):
-    with serve(house) as url:
+    with serve(house.app) as url:
         house.embedder.refusal = Overloaded(
             "the queue is full; retry after the time given", retry_after_s=2.4
         )
