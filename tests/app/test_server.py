@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from running import refused, running
+from running import running
 
 from paceline.client import Client
 
@@ -325,54 +325,6 @@ def test_tls_serves_a_client_that_trusts_the_certificate(state_dir, tmp_path):
         context = ssl.create_default_context(cafile=cert)
         with Client(server.url, verify=context) as ours:
             assert (1, 384) == ours.embed("over TLS").vectors.shape
-
-
-# -- what cannot start says why ------------------------------------------------------------------------------------
-
-
-def test_a_taken_port_is_said_in_one_line():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        status, said = refused("--port", str(port))
-
-    assert 2 == status
-    assert f"serve.port = {port}" in said
-    assert 1 == said.count("\n")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--set", "embed.modle=x"], "did you mean"),
-        (["--set", "embed.batch.max_size=0"], "embed.batch.max_size"),
-        (["--model", "/no/such/folder"], "/no/such/folder"),
-        (
-            ["--port", "0", "--set", "tls.cert_file=/no/cert", "--set", "tls.key_file=/no/key"],
-            "tls.cert_file",
-        ),
-        (["--prot", "80"], "--prot"),
-        (["--host", "no.such.host.invalid"], "serve.host"),
-        (["--set", "serve.state_dir=/proc/nowhere"], "serve.state_dir"),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_line_with_status_2(arguments, words):
-    status, said = refused(*arguments)
-
-    assert 2 == status
-    assert words in said
-    assert 1 == said.count("\n")
-    assert "Traceback" not in said
-
-
-def test_an_unreadable_model_folder_is_named(tmp_path):
-    (tmp_path / "config.json").write_text("{")
-    status, said = refused("--model", str(tmp_path))
-
-    assert 2 == status
-    assert str(tmp_path / "config.json") in said
-    assert 1 == said.count("\n")
 
 
 def test_many_threads_of_our_client_share_one_connection_pool(server):

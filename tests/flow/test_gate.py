@@ -239,3 +239,15 @@ def test_an_engine_slower_than_the_prior_changes_nothing(run_virtual):
 
     assert goodput >= 0.95
     assert p99_ms <= 600
+
+
+def test_to_check_is_not_to_admit():
+    gate, _ = gate_over([128] * 100, running=True, slo_ms=300)
+
+    with pytest.raises(Overloaded):
+        gate.check([64])
+    gate.policy = GatePolicy()
+    for _ in range(3):
+        gate.check([64])
+
+    assert gate.stats() == {"admitted_total": 0, "refused_total": 1, "expired_total": 0, "too_large_total": 0}

@@ -95,8 +95,11 @@ def test_what_is_wrong_is_named(body, message, param):
 
 @given(st.binary(max_size=200))
 def test_no_body_does_worse_than_an_invalid_request(body):
+    request = None
     with contextlib.suppress(InvalidRequest):
-        decode(body, {})
+        request = decode(body, {})
+
+    assert request is None or isinstance(request, EmbedRequest)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ def test_every_reference_leads_somewhere():
         for key in reference.removeprefix("#/").split("/"):
             found = found[key]
 
+        assert found, reference
+
 
 def test_the_models_at_hand_are_named():
     description = openapi([CARD], secured=False)

@@ -284,14 +284,20 @@ def test_a_long_value_is_shown_in_part():
 
 @given(st.text())
 def test_whatever_follows_set_is_a_setting_or_a_config_error(text):
+    loaded = None
     with suppress(ConfigError):
-        load(environ={}, sets=[text])
+        loaded = load(environ={}, sets=[text])
+
+    assert loaded is None or loaded.origins
 
 
 @given(st.text(), st.text())
 def test_whatever_is_in_the_environment_is_a_setting_or_a_config_error(name, value):
+    loaded = None
     with suppress(ConfigError):
-        load(environ={f"PACELINE_{name}": value, "API_TOKEN": value})
+        loaded = load(environ={f"PACELINE_{name}": value, "API_TOKEN": value})
+
+    assert loaded is None or loaded.settings.auth.token == value
 
 
 def test_lines_are_found_for_tables_and_keys():

@@ -24,6 +24,10 @@ QUICK_DEATHS = 5
 """A process that dies this often within `QUICK_DEATH_S` of its start is broken, and so is the server."""
 
 
+WRONG_SETTING = 2
+"""Exit status of a process that found a setting wrong, as of the command line."""
+
+
 class Child:
     """One supervised process: started, watched, restarted, stopped."""
 
@@ -103,15 +107,7 @@ def supervise(settings: Settings, listener: socket.socket) -> int:
                         ),
                     )
                 )
-            while True:
-                wait([child.process.sentinel for child in children])
-                for child in children:
-                    if not child.process.is_alive() and not child.restart():
-                        print(  # noqa: T201
-                            f"paceline: error: {child.name} keeps dying; see its messages above",
-                            file=sys.stderr,
-                        )
-                        return 1
+            return _watch(children)
         except _Stop:
             return 0
         finally:
@@ -122,3 +118,17 @@ def supervise(settings: Settings, listener: socket.socket) -> int:
                     child.stop()
                 for child in group:
                     child.join(drain_s + 5)
+
+
+def _watch(children: list[Child]) -> int:
+    """Start dead children again, until one is beyond that; the exit status that says so."""
+    while True:
+        wait([child.process.sentinel for child in children])
+        for child in children:
+            if child.process.exitcode == WRONG_SETTING:
+                return WRONG_SETTING  # it has said so, and would say it again
+            if not child.process.is_alive() and not child.restart():
+                print(  # noqa: T201
+                    f"paceline: error: {child.name} keeps dying; see its messages above", file=sys.stderr
+                )
+                return 1

@@ -81,6 +81,25 @@ def test_a_thousand_callers_cost_one_run(run_virtual: RunVirtual) -> None:
     run_virtual(scenario())
 
 
+def test_only_a_lower_tier_a_flight_or_a_stale_value_may_bring_what_memory_lacks(
+    run_virtual: RunVirtual, disk: DiskCache
+) -> None:
+    async def scenario() -> None:
+        clock = asyncio.get_running_loop().time
+        alone = tiers_on(clock)
+
+        assert not alone.may_bring(KEY)
+        assert tiers_on(clock, l2=disk).may_bring(KEY)
+        assert tiers_on(clock, CachePolicy(ttl=TtlPolicy(stale_s=1.0))).may_bring(KEY)
+        flying = asyncio.ensure_future(alone.fetch(KEY, Model(), 60.0))
+        await asyncio.sleep(0.5)
+        assert alone.may_bring(KEY)
+        await flying
+        assert not alone.may_bring(KEY)
+
+    run_virtual(scenario())
+
+
 def test_the_run_ends_when_all_callers_left(run_virtual: RunVirtual) -> None:
     async def scenario() -> None:
         model, tiers = Model(), tiers_on(asyncio.get_running_loop().time)

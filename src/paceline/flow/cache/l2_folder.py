@@ -59,7 +59,9 @@ class Folder:
                 fcntl.flock(self._users_fd, fcntl.LOCK_SH)
                 self._words[_CLEAN_AT] = 0
                 self.follow()
-        except BaseException:
+        except (
+            BaseException
+        ):  # an interrupt as well: files and locks must not outlive a folder that did not open
             self._release()
             raise
 
