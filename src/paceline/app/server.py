@@ -23,6 +23,7 @@ from paceline.base.errors import ConfigError, PacelineError
 from paceline.base.instruments import Registry
 from paceline.flow.channel import Channel
 from paceline.flow.quota import Ledger
+from paceline.serve.access_log import open_access_log
 from paceline.serve.asgi import Application
 from paceline.serve.http_protocol import HttpProtocol
 from paceline.serve.metrics import BatchMetrics
@@ -136,6 +137,7 @@ async def open_application(
     """The HTTP application of one process, with all its parts; `runtime` is given to workers only."""
     registry = Registry()
     async with AsyncExitStack() as stack:
+        access_log = stack.enter_context(open_access_log(settings.serve.access_log))
         link = open_link(settings)
         if link is not None:
             stack.push_async_callback(link.close)
@@ -160,6 +162,7 @@ async def open_application(
             auth=settings.auth,
             compression=settings.compression,
             limiter=limiter,
+            access_log=access_log,
             registry=registry,
             peers=snapshots.others if snapshots else list,
             parts={} if link is None else {"redis": link.health},

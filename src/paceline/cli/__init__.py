@@ -22,6 +22,10 @@ COMMANDS = {
     "serve": "Serve a model over HTTP.",
     "demo": "Start a server with the demo model, put load on it and show what happens.",
     "embed": "Embed texts from the command line, a file or standard input.",
+    "measure": "Put load on an HTTP server: latency, throughput and a verdict.",
+    "compare": "Tell whether one run was faster than another.",
+    "report": "Show a run again, from its records or from the store.",
+    "runs": "List the runs that are kept on this machine.",
     "config": "Show, check and explain settings.",
     "version": "Print versions and the machine.",
 }
@@ -35,6 +39,7 @@ app = App(
     "    paceline serve                                 the demo model on port 8080\n"
     "    paceline serve --set embed.model=models/mine   your own\n"
     '    paceline embed "a red bicycle"\n'
+    "    paceline measure --url http://localhost:8080 --requests 1000 --concurrency 50\n"
     "    paceline config show --diff\n\n"
     "`paceline COMMAND --help` says more about each.",
     version=__version__,

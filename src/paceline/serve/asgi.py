@@ -14,6 +14,7 @@ from paceline.base.api import EmbedRequest
 from paceline.base.errors import NotFound, PacelineError
 from paceline.base.instruments import Registry
 from paceline.flow.limiter import Limiter
+from paceline.serve.access_log import AccessLog
 from paceline.serve.auth import Tokens
 from paceline.serve.call import Call
 from paceline.serve.decode import Decoder
@@ -47,6 +48,7 @@ class Application:
         auth: AuthPolicy,
         compression: CompressionPolicy,
         limiter: Limiter | None = None,
+        access_log: AccessLog | None = None,
         registry: Registry | None = None,
         peers: Peers = tuple,
         parts: Mapping[str, Part] | None = None,
@@ -58,7 +60,13 @@ class Application:
         Raises ConfigError for tokens that cannot be.
         """
         services = {embedder.name: embedder for embedder in embedders}
-        self.entrance = Entrance(tokens=Tokens(auth), limiter=limiter, policy=policy, compression=compression)
+        self.entrance = Entrance(
+            tokens=Tokens(auth),
+            limiter=limiter,
+            policy=policy,
+            compression=compression,
+            access_log=access_log,
+        )
         self.metrics = Metrics(registry or Registry(), peers=peers)
         self._lifespan = lifespan
         for name, service in services.items():

@@ -16,6 +16,7 @@ from paceline.base.api import EmbedRequest
 from paceline.base.errors import DeadlineExceeded, InvalidRequest, PacelineError, Rejected
 from paceline.embed.result import EmbedResult
 from paceline.flow.limiter import Verdict
+from paceline.serve.access_log import MAX_PATH, Line
 from paceline.serve.decode import CallerLeft
 from paceline.serve.entrance import Entrance
 from paceline.serve.http_protocol import BEGUN, EXTENSION, Header
@@ -74,7 +75,7 @@ class Call:
         self._caller = client[0] if client else "local"
         self._verdict: Verdict | None = None
         self.found: tuple[EmbedRequest, EmbedResult | None] | None = None
-        """What the body asks and what memory knows of it, once the quick path has looked."""
+        """What the body asks, and the answer once it is known."""
         self.failure: Exception | None = None
         """The problem the quick path ran into; `admit` raises it again."""
         self.replied = False
@@ -162,7 +163,7 @@ class Call:
     def whole_headers(self, status: int, body: bytes, headers: Iterable[Header]) -> list[Header]:
         """All headers of a reply that is known as a whole; counts it, for now it leaves."""
         self.replied = True
-        self._route.count(status, time.monotonic() - self.started_at)
+        self._count(status)
         out = self.reply_headers()
         out += headers
         out.append((b"content-length", b"%d" % len(body)))
@@ -173,8 +174,30 @@ class Call:
         if message["type"] == "http.response.start":
             self.replied = True
             message["headers"] = [*message["headers"], *self.reply_headers()]
-            self._route.count(message["status"], time.monotonic() - self.started_at)
+            self._count(message["status"])
         await self._send(message)
+
+    def _count(self, status: int) -> None:
+        seconds = time.monotonic() - self.started_at
+        self._route.count(status, seconds)
+        if self._entrance.access_log is not None:
+            self._entrance.access_log.add(self._line(status, seconds))
+
+    def _line(self, status: int, seconds: float) -> Line:
+        scope = getattr(self, "_scope", None)  # the quick path has none: it takes POSTs of its own paths only
+        request, result = self.found or (None, None)
+        return Line(
+            at=round(time.time() - seconds, 6),
+            method=scope["method"] if scope else "POST",
+            path=scope["path"][:MAX_PATH] if scope else self._route.path,
+            status=status,
+            duration_ms=round(seconds * 1e3, 3),
+            request_id=self.request_id.decode(),
+            prompt_tokens=result.tokens if result else None,
+            rows=len(result.vectors) if result else None,
+            priority=request.priority if request else None,
+            tier=result.timings.cache if result else None,
+        )
 
     def reply_headers(self) -> list[Header]:
         """Headers of every reply, whatever it says: request id, limits, and good-bye while draining."""
@@ -191,7 +214,7 @@ class Call:
     async def fail(self, error: Exception) -> None:
         """Reply with the problem that `error` is; unexpected ones are ours, and are logged with a traceback."""
         if isinstance(error, CallerLeft):
-            self._route.count(CLIENT_LEFT, time.monotonic() - self.started_at)
+            self._count(CLIENT_LEFT)
             return
         if not isinstance(error, PacelineError):
             log.error("request %s failed", self.request_id.decode(), exc_info=error)

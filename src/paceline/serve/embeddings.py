@@ -77,10 +77,11 @@ class EmbedRoute:
             await call.admit()
             deadline_at = call.deadline_at()
             body = await read_body(receive, call.headers, entrance.policy.max_body_bytes)
-            request, result = call.found or self._find(body, call.headers)
+            request, result = call.found = call.found or self._find(body, call.headers)
             if result is None:
                 service = self._service(request.model)
                 result = await unless_left(receive, service.embed(request, deadline_at=deadline_at))
+                call.found = request, result
             self._metrics.embedded(result)
             await self._answer(call, request, result)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever happened, the caller gets a problem

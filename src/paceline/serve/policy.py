@@ -79,3 +79,9 @@ class ServePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Folder for measured layouts, quantised models and the disk cache; empty takes ~/.cache/paceline."
         ),
     ] = ""
+    access_log: Annotated[
+        str,
+        knob(
+            "Append a JSON line for each reply to this file, without what was asked; - is standard output, empty none."
+        ),
+    ] = ""

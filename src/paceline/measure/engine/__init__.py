@@ -1,0 +1,1 @@
+"""The load generator itself: sockets, pacing and clocks, one process a worker. It measures; it judges nothing."""
