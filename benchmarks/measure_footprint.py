@@ -25,13 +25,15 @@ IMPORTS = "import paceline.cli.measure, paceline.measure.session"
 RATE = 10_000
 
 # Runs in an interpreter of its own: what was imported, and how much the distributions that hold it put on the disk.
+# What any interpreter of this environment imports by itself does not count.
 SIZES = (
-    IMPORTS
+    "import sys; before = set(sys.modules)\n"
+    + IMPORTS
     + """
-import json, pathlib, sys
+tops = {name.partition(".")[0] for name in sys.modules.keys() - before}
+import json, pathlib
 from importlib import metadata
 owners = metadata.packages_distributions()
-tops = {name.partition(".")[0] for name in list(sys.modules)}
 sizes = {}
 for name in sorted({owner for top in tops for owner in owners.get(top, ())} - {"paceline"}):
     files = metadata.distribution(name).files or []

@@ -30,7 +30,7 @@ def main() -> int:
                 figures = OPEN[name](target, rate, given.seconds)
                 stats = target.stats()
             server[name].append(stats)
-            return replace(figures, done_per_s=(stats["requests"] - 1) / stats["span_s"])
+            return replace(figures, done_per_s=stats["per_s"])
 
         results = alternate(given.only, given.rounds, run)
         rows = [

@@ -149,7 +149,9 @@ def mm1(requests: int, rate: float, utilisation: float, seed: int = 1) -> list[R
     return rows
 
 
-def steady_rows(number: int, rate: float, seed: int = 1, low_ms: float = 8.0, high_ms: float = 12.0) -> list[Row]:
+def steady_rows(
+    number: int, rate: float, seed: int = 1, low_ms: float = 8.0, high_ms: float = 12.0
+) -> list[Row]:
     """Evenly spaced, with independent latencies, uniform between two values."""
     draw = random.Random(seed)
     gap = int(S / rate)

@@ -36,13 +36,21 @@ def record(
     failures: Mapping[int, int] | None = None,
     first_token_ms: float | None = None,
     lag_ms: float = 0.02,
-    ended: bool = True,
+    broken_off_of: int | None = None,
     **plan: Any,
 ) -> Path:
-    """One request every 10 ms. `failures` by index; `first_token_ms` makes streams of five tokens, 2 ms apart."""
-    seconds = len(latencies_ms) / RATE
+    """One request every 10 ms. `failures` by index; `first_token_ms` makes streams of five tokens, 2 ms apart.
+
+    `broken_off_of` says how many requests there should have been; the worker then leaves no last word.
+    """
+    planned = broken_off_of or len(latencies_ms)
+    seconds = planned / RATE
     closed = plan.pop("closed", False)
-    load = ClosedLoop((Stage(seconds, 4.0),)) if closed else OpenLoop((Stage(seconds, RATE),), process="constant")
+    load = (
+        ClosedLoop((Stage(seconds, 4.0),))
+        if closed
+        else OpenLoop((Stage(seconds, RATE),), process="constant")
+    )
     made = Plan(**{"target": Target("http://localhost:8080/"), "load": load, "warmup_s": 0.0} | plan)
     header = Header(
         run_id=run_id,
@@ -50,7 +58,7 @@ def record(
         paceline="0.1.0",
         host=host,
         plan=made,
-        scheduled=None if closed else len(latencies_ms),
+        scheduled=None if closed else planned,
         duration_s=seconds,
         stage_names=[""],
         stage_ends_s=[seconds],
@@ -67,7 +75,7 @@ def record(
     if first_token_ms is not None:
         starts = [(index, round((10 * index + first_token_ms) * 1e6)) for index in range(len(rows))]
         writer.tokens([(index, [first + 2_000_000 * n for n in range(5)]) for index, first in starts])
-    if ended:
+    if broken_off_of is None:
         lag = {round(lag_ms * 1e6): len(rows)} if lag_ms * 1e6 < 2048 else {}
         writer.end(WorkerEnd(0, 20.0, seconds, 8, "kernel", "complete", "the schedule was over", lag, 0))
     os.close(fd)

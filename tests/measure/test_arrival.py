@@ -16,7 +16,7 @@ from paceline.measure.plan import OpenLoop, Stage
 levels = st.one_of(st.just(0.0), st.floats(0.1, 400))
 stages = st.lists(
     st.builds(
-        lambda duration_s, target, start: Stage(duration_s, target, start),
+        Stage,
         st.floats(0.01, 5),
         levels,
         st.one_of(st.none(), levels),

@@ -6,7 +6,9 @@ from paceline.measure.credentials import HIDDEN, concealed, is_secret
 from paceline.measure.plan import ClosedLoop, Plan, Stage, Target
 
 
-@pytest.mark.parametrize("name", ["Authorization", "authorization", "Cookie", "X-API-Key", "api_key", "X-Auth-Token"])
+@pytest.mark.parametrize(
+    "name", ["Authorization", "authorization", "Cookie", "X-API-Key", "api_key", "X-Auth-Token"]
+)
 def test_headers_that_let_somebody_in_are_secret(name):
     assert is_secret(name)
 

@@ -26,7 +26,9 @@ def test_what_is_understood(text, seconds):
     assert duration_s(text, param="--duration") == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "1 m", "30 s 2", "1x", "m", "-5", "-5s", "nan", "inf", "0", "0s"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "1 m", "30 s 2", "1x", "m", "-5", "-5s", "nan", "inf", "0", "0s"]
+)
 def test_what_is_refused_names_its_option(text):
     with pytest.raises(ConfigError, match="--duration") as caught:
         duration_s(text, param="--duration")
@@ -40,4 +42,6 @@ def test_nothing_is_a_duration_where_it_means_something():
 
 @given(st.integers(0, 10**9))
 def test_what_is_written_reads_the_same(milliseconds):
-    assert duration_s(written(milliseconds / 1000), param="x", zero=True) == pytest.approx(milliseconds / 1000)
+    assert duration_s(written(milliseconds / 1000), param="x", zero=True) == pytest.approx(
+        milliseconds / 1000
+    )

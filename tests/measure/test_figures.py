@@ -151,6 +151,13 @@ def test_a_value_beside_its_limit_keeps_the_unit_of_the_limit():
     assert "1,240 ms [1,120, 1,400]" == figures.against(1240, 1116, 1401, 500, "ms")
 
 
+def test_a_value_far_below_its_limit_has_its_own_unit():
+    assert ("26.1 MB", "50.0 us") == (
+        figures.against(0.0261, None, None, 6, "GB"),
+        figures.against(0.05, None, None, 300, "ms"),
+    )
+
+
 def test_a_value_just_over_its_limit_is_not_rounded_onto_it():
     assert "300.4 ms" == figures.against(300.4, None, None, 300, "ms")
     assert "299.96 ms [290.00, 310.00]" == figures.against(299.96, 290, 310, 300, "ms")

@@ -38,8 +38,10 @@ def load(body: str):
             OpenLoop((Stage(30, 100, start=0),)),
         ),
         (
-            'executor = "ramping-arrival-rate"\nstart_rate = 7\nstages = [{ duration = 30, target = 100, name = "up" }, '
-            '{ duration = "0s", target = 10 }, { duration = "500ms", target = 20 }]',
+            (
+                'executor = "ramping-arrival-rate"\nstart_rate = 7\nstages = [{ duration = 30, target = 100, name = "up" }, '
+                '{ duration = "0s", target = 10 }, { duration = "500ms", target = 20 }]'
+            ),
             OpenLoop((Stage(30, 100, start=7, name="up"), Stage(0.5, 20, start=10))),
         ),
         (
@@ -144,9 +146,24 @@ def test_rates_users_and_durations_scale_in_proportion():
 @pytest.mark.parametrize(
     ("head", "body", "scale", "message"),
     [
-        ("", 'executor = "constant-arrival-rate"\nrate = 5', Scale(rate=9), "--rate 9: scenario shop has no base_rate"),
-        ("base_rate = 5", 'executor = "constant-arrival-rate"\nrate = 5', Scale(users=9), "has rates only; use --rate"),
-        ("base_users = 5", 'executor = "constant-vus"\nvus = 5', Scale(rate=9), "has users only; use --concurrency"),
+        (
+            "",
+            'executor = "constant-arrival-rate"\nrate = 5',
+            Scale(rate=9),
+            "--rate 9: scenario shop has no base_rate",
+        ),
+        (
+            "base_rate = 5",
+            'executor = "constant-arrival-rate"\nrate = 5',
+            Scale(users=9),
+            "has rates only; use --rate",
+        ),
+        (
+            "base_users = 5",
+            'executor = "constant-vus"\nvus = 5',
+            Scale(rate=9),
+            "has users only; use --concurrency",
+        ),
         ("", 'kind = "saturation"', Scale(duration_s=9), "no durations to stretch"),
         ("base_users = 5", 'kind = "errors"', Scale(users=9), "has rates only"),
     ],
@@ -191,11 +208,16 @@ def test_a_phases_own_limits_hold_unless_the_command_line_has_them():
             "duration soon: expected a duration such as",
         ),
         (
-            'name = "a"\n[[phase]]\nname = "p"\nexecutor = "ramping-vus"\nstart_vus = 0\n'
-            'stages = [{ duration = "5s", target = 0 }]',
+            (
+                'name = "a"\n[[phase]]\nname = "p"\nexecutor = "ramping-vus"\nstart_vus = 0\n'
+                'stages = [{ duration = "5s", target = 0 }]'
+            ),
             "no load in them",
         ),
-        ('name = "a"\n[[phase]]\nname = "p"\nkind = "errors"\nrate = 5', "rate does not belong to kind errors"),
+        (
+            'name = "a"\n[[phase]]\nname = "p"\nkind = "errors"\nrate = 5',
+            "rate does not belong to kind errors",
+        ),
         (
             'name = "a"\n[[phase]]\nname = "p"\nexecutor = "constant-vus"\nvus = 1\nthresholds = ["p(96)<1"]',
             "no percentile 96",

@@ -89,7 +89,7 @@ def test_a_user_who_comes_back_has_two_spans():
 @given(
     st.lists(
         st.builds(
-            lambda duration_s, target, start: Stage(duration_s, target, start),
+            Stage,
             st.integers(1, 5),
             st.integers(0, 9),
             st.one_of(st.none(), st.integers(0, 9)),

@@ -208,7 +208,7 @@ def test_a_file_of_objectives(tmp_path):
     assert [(o.name, o.target, o.critical) for o in found] == [
         ("p99_ms", 500, 1000),
         ("p95_ms", 300, 600),
-        ("error_percent", pytest.approx(0), 2),
+        ("error_percent", pytest.approx(0, abs=1e-6), 2),
     ]
 
 

@@ -67,7 +67,9 @@ def test_the_first_line_is_the_verdict(rows, first):
 
 
 def test_an_objective_that_was_asked_for_and_not_measured_leaves_the_verdict_open():
-    assert piped(reports.sample(slo=[MET, UNKNOWN])).startswith(
+    plan = msgspec.structs.replace(reports.PLAN, thresholds=("errors<0.5%", "hits>50%"))
+
+    assert piped(reports.sample(slo=[MET, UNKNOWN], plan=plan)).startswith(
         "INCONCLUSIVE  not measured: cache hit rate\n"
     )
 
@@ -218,6 +220,12 @@ def test_what_grew_over_an_hour_stands_with_its_slope():
     assert re.search(
         r"^memory +1\.38 GB  36\.0 MB \[33\.1, 38\.8\] +growing$", piped(reports.endurance()), re.MULTILINE
     )
+
+
+def test_users_of_a_closed_loop_are_never_late():
+    made_by = msgspec.structs.replace(reports.valid().generator, lag_p50_ms=None, lag_p99_ms=None)
+
+    assert "generator  CPU 31.0 % of a core, 2 workers" in piped(reports.sample(generator=made_by))
 
 
 def test_a_run_that_was_cut_short_says_so():

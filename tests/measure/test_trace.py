@@ -70,7 +70,7 @@ def test_lines_of_the_targets_own_path_belong_to_the_task(load):
 
 
 def test_a_trace_of_another_task_is_refused(load):
-    with pytest.raises(ConfigError, match="has no POST to /v1/completions, which task completions sends"):
+    with pytest.raises(ConfigError, match=r"has no POST to /v1/completions, which task completions sends"):
         load(LOG, "completions")
 
 
@@ -105,7 +105,7 @@ def test_lengths_of_zero_are_sent_as_one_and_noted(load):
 
 
 def test_recorded_bodies_must_fit_the_task_and_stand_alone(load):
-    with pytest.raises(ConfigError, match="a body of t.log is not JSON"):
+    with pytest.raises(ConfigError, match=r"a body of t.log is not JSON"):
         load("at_s,body\n0,text\n", "chat")
     with pytest.raises(ConfigError, match="bodies and the plan has too"):
         load('at_s,body\n0,"{}"\n', "chat", body="{}")
@@ -118,7 +118,7 @@ def test_more_prompts_than_memory_holds_are_refused(load):
 
     assert load(f"at_s,prompt_tokens\n{lines}") is not None
     with pytest.raises(
-        ConfigError, match="asks for 200,100,000 words of different prompts, .* cut the trace"
+        ConfigError, match=r"asks for 200,100,000 words of different prompts, .* cut the trace"
     ):
         load(f"at_s,prompt_tokens\n{lines}", distinct=10_000)
 

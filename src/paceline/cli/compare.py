@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 command = App(
     name="compare",
     help_epilogue="Examples:\n\n"
-    "    paceline compare last~1 last                 the two latest runs\n"
-    "    paceline compare baseline last --margin 2%   the latest run of that name, and the latest of all\n"
-    "    paceline compare before.records after.json   files of records, or reports as JSON\n\n"
+    "    paceline compare last~1 last               the two latest runs\n"
+    "    paceline compare release last --margin 2%  the latest run named release\n"
+    "    paceline compare old.records new.json      records, or reports as JSON\n\n"
     "Exit status: 0 equivalent or faster, 1 slower, 4 inconclusive, 2 wrong usage.",
 )
 
@@ -116,7 +116,11 @@ def _row(change: Change) -> tuple[str, ...]:
     scale = 100 if shown is change.relative else 1
 
     def part(amount: float) -> str:
-        return f"{scale * amount:+.{2 if points else 1}f}{unit}"
+        return f"{scale * amount:+z.{2 if points else 1}f}{unit}"
+
+    seen = change.detectable
+    if seen is not None and shown is change.relative and change.a:
+        seen /= change.a
 
     bounds = NONE if shown.low is None or shown.high is None else f"{part(shown.low)} to {part(shown.high)}"
     word = change.verdict if change.unit == "ms" else _WORSE.get(change.verdict, change.verdict)
@@ -126,7 +130,7 @@ def _row(change: Change) -> tuple[str, ...]:
         measured(change.b, change.unit),
         NONE if shown.value is None else part(shown.value),
         bounds,
-        NONE if change.detectable is None else measured(change.detectable, change.unit),
+        NONE if seen is None else part(seen).lstrip("+"),
         f"{word} ({shown.reason})" if shown.reason else word,
     )
 

@@ -94,13 +94,9 @@ def run_phase(phase: Phase, options: MeasureOptions, files: Files, interrupted: 
     go = session.find_capacity if phase.kind == "saturation" else session.measure
     files.records.parent.mkdir(parents=True, exist_ok=True)
     with live(phase.plan) as on_progress:
+        onlooker = session.Onlooker(on_progress, interrupted, options.output.watch_pid)
         report = go(
-            phase.plan,
-            records=files.records,
-            on_progress=on_progress,
-            interrupted=interrupted,
-            watch_pid=options.output.watch_pid,
-            check_first=not options.judging.keep_going,
+            phase.plan, records=files.records, onlooker=onlooker, check_first=not options.judging.keep_going
         )
     _write(report, files)
     if options.output.json:
@@ -197,7 +193,8 @@ def _rendered(report: LoadReport, form: Form) -> bytes:
 
 
 def _compare(baseline: NamedRun, report: LoadReport, records: Path, *, as_json: bool) -> int:
-    """Print how the run stands beside the earlier one; 1 when it is slower."""
+    """Print how the run stands beside the earlier one; the exit status is that of `paceline compare`."""
+    from paceline.cli.compare import STATUS, table  # noqa: PLC0415
     from paceline.measure.compare import compare  # noqa: PLC0415
     from paceline.measure.named_run import NamedRun  # noqa: PLC0415
 
@@ -206,14 +203,10 @@ def _compare(baseline: NamedRun, report: LoadReport, records: Path, *, as_json: 
     except ConfigError as error:
         say_note(f"not compared: {error.message}")
         return 0
-    if as_json:
-        say(msgspec.json.encode(found).decode())
-    else:
-        say(f"\nbeside {found.a.run_id} ({found.a.name}): {found.verdict}, {found.because}")
-        for warning in found.warnings:
-            say(f"  {warning}")
-        say(f"  paceline compare {found.a.run_id} {found.b.run_id} shows all of it")
-    return 1 if found.verdict == "slower" else 0
+    for warning in found.warnings:
+        say_note(f"warning: {warning}")
+    say(msgspec.json.encode(found).decode() if as_json else f"\n{table(found)}")
+    return STATUS[found.verdict]
 
 
 def _form(text: str) -> tuple[Form, Path]:

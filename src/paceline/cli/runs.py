@@ -44,6 +44,8 @@ def runs(
         say_note(f"no runs in {store.folder}; `paceline measure` makes one")
     else:
         say(table(found))
+    for path in store.without_report():
+        say_note(f"{path} has no report: still running, or broken off; paceline report {path} shows it")
 
 
 @command.command

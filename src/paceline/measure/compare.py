@@ -259,16 +259,31 @@ def _overall(changes: list[Change]) -> tuple[Verdict, str]:
     """Slower when anything is; else what decides must be known, and is faster when one of it is."""
     slower = [change for change in changes if change.verdict == "slower"]
     if slower:
-        return "slower", _named(slower)
+        return "slower", ", ".join(map(_sized, slower))
     deciding = [change for change in changes if change.decides]
     unknown = [change for change in deciding if change.verdict == "inconclusive"]
     if unknown:
-        return "inconclusive", f"{_named(unknown)} not known well enough"
+        return "inconclusive", ", ".join(map(_doubt, unknown))
     faster = [change for change in deciding if change.verdict == "faster"]
     if faster:
-        return "faster", _named(faster)
-    return "equivalent", f"within the margin: {_named(deciding)}"
+        return "faster", ", ".join(map(_sized, faster))
+    return "equivalent", f"within the margin: {', '.join(change.label for change in deciding)}"
 
 
-def _named(changes: list[Change]) -> str:
-    return ", ".join(change.label for change in changes)
+def _sized(change: Change) -> str:
+    """`p95 latency +12.3 %`."""
+    shown, scale, unit = _shown(change)
+    return f"{change.label} {scale * (shown.value or 0):+z.3g} {unit}"
+
+
+def _doubt(change: Change) -> str:
+    """`p95 latency between -3.1 % and +12.3 %`, or why not even that is known."""
+    shown, scale, unit = _shown(change)
+    if shown.low is None or shown.high is None:
+        return f"{change.label} not known ({shown.reason or 'no interval'})"
+    return f"{change.label} between {scale * shown.low:+z.3g} {unit} and {scale * shown.high:+z.3g} {unit}"
+
+
+def _shown(change: Change) -> tuple[Estimate, int, str]:
+    """What the verdict was judged on, the factor to show it with, and its unit."""
+    return (change.difference, 1, "points") if change.unit == "%" else (change.relative, 100, "%")

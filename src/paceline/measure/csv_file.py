@@ -42,7 +42,8 @@ def render(report: LoadReport, rows: Rows = "series") -> str:
     server_open_files, server_queue_depth.
 
     summary: what the row is about (run_id, name, part, made_at, url, validity, slo_state), then counts, rates and
-    latencies with the ends of their 95 % intervals. `part` is `run`, then the name of each stage, which has no intervals.
+    latencies with the ends of their 95 % intervals. `part` is `run`, then the name of each of several stages; those have no
+    intervals.
     """
     found = list(_series(report) if rows == "series" else _summary(report))
     text = io.StringIO()
@@ -153,7 +154,7 @@ def _summary(report: LoadReport) -> Iterator[Row]:
             else _estimate("capacity_per_s", report.capacity.rate_per_s, known=timed)
         ),
     }
-    for number, stage in enumerate(report.stages, 1):
+    for number, stage in enumerate(report.stages if len(report.stages) > 1 else [], 1):
         yield {
             **about,
             "part": stage.name or f"stage {number}",

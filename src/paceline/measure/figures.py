@@ -141,10 +141,12 @@ def interval(value: float, low: float | None, high: float | None, unit: str) -> 
 def against(value: float | None, low: float | None, high: float | None, limit: float, unit: str) -> str:
     """A value beside its limit: in the unit of the limit, and with the digits it takes to tell them apart.
 
-    300.4 beside a limit of 300 is `300.4 ms`, not `300 ms`.
+    300.4 beside a limit of 300 is `300.4 ms`, not `300 ms`; what is far below is in its own unit, `26.1 MB` beside 6 GB.
     """
     if value is None or not isfinite(value):
         return NONE
+    if unit in SCALES and abs(value) < min(0.1, limit / 10):
+        return interval(value, low, high, unit)
     digits = DIGITS
     while digits < 9 and value != limit and number(value, digits) == number(limit, digits):
         digits += 1

@@ -100,7 +100,8 @@ def _remarks(phases: Sequence[Phase], runs: list[Plan]) -> list[str]:
             for objective in objectives(run.thresholds)
             if run.thresholds and _metric(objective) is None
         ]
-    return [f"// {line}".rstrip().replace("\n", " ") for line in lines]
+    # A comment ends where JavaScript sees a line end, and it sees more of them than \n.
+    return [f"// {' '.join(line.splitlines())}".rstrip() for line in lines]
 
 
 def _missing(phase: Phase) -> str:

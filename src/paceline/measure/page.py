@@ -11,12 +11,11 @@ import hashlib
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from paceline.measure.chart.svg import tag
 from paceline.measure.figures import duration, estimate, rate
 from paceline.measure.page_comparison import against_baseline
-from paceline.measure.page_details import details
+from paceline.measure.page_details import details, without_password
 from paceline.measure.page_figures import charts
 from paceline.measure.page_marks import icon, typeset
 from paceline.measure.page_tables import about, failures, key_figures, objectives, state_of
@@ -26,6 +25,13 @@ from paceline.measure.wording import Verdict, doubts, load, undecided, verdict
 if TYPE_CHECKING:
     from paceline.measure.compare import Comparison
 
+SHOWN = {
+    "PASS": "Objectives met",
+    "MISSED": "Target missed",
+    "CRITICAL": "Critical level crossed",
+    "NOT JUDGED": "Not judged",
+    "INCONCLUSIVE": "Not every objective could be judged",
+}
 STEADY = {
     "rising": "Latency was still rising when the run ended: the numbers are of a server that had not settled.",
     "falling": "Latency was still falling when the run ended: the numbers are of a server that had not settled.",
@@ -84,7 +90,7 @@ def _withheld(report: LoadReport) -> str:
     return (
         tag(
             "p",
-            "Percentiles, throughput and charts are not shown: they would describe the load generator and not the "
+            "Percentiles, throughput and charts are not shown: they would not describe the "
             "server. Put right what is named above and run it again.",
             class_="reading",
         )
@@ -111,9 +117,7 @@ def _verdict(report: LoadReport, judged: Verdict) -> str:
     """The line to be quoted, and what qualifies it."""
     state = state_of(judged.word)
     validity = report.validity.state
-    words = [validity] if judged.word == validity else [judged.word.capitalize(), validity]
-    shown = {"PASS": "Objectives met", "MISSED": "Target missed", "CRITICAL": "Critical level crossed"}
-    words = [shown.get(judged.word, words[0].capitalize() if words[0] != validity else validity), *words[1:]]
+    words = [validity] if judged.word == validity else [SHOWN[judged.word], validity]
     because = "" if validity == "INVALID" else tag("p", typeset(judged.because), class_="because")
     return tag(
         "section",
@@ -133,7 +137,7 @@ def _verdict(report: LoadReport, judged: Verdict) -> str:
 def headline(report: LoadReport) -> str:
     """What the run found, in one line for somebody in a hurry."""
     if report.validity.state == "INVALID":
-        return "No result: this run measured the load generator, not the server"
+        return "No result: what this run measured is not the server"
     if report.capacity is not None and report.capacity.rate_per_s.value is not None:
         return f"{estimate(report.capacity.rate_per_s, 'req/s')} held {report.capacity.objective}"
     if report.capacity is not None:
@@ -157,7 +161,10 @@ def _per_second(report: LoadReport) -> str:
 
 def _notices(report: LoadReport) -> str:
     """Everything a reader must know before quoting the line above."""
-    told = [check.message for check in doubts(report)] if report.validity.state == "INVALID" else []
+    said = verdict(report)
+    told = [
+        check.message for check in doubts(report) if check.message != said.because or said.word == "INVALID"
+    ]
     if report.ended in ENDED:
         told.append(f"{ENDED[report.ended]}: {report.ended_because}")
     if report.validity.state != "INVALID":
@@ -175,15 +182,6 @@ def _notices(report: LoadReport) -> str:
 def _foot(report: LoadReport) -> str:
     words = f"paceline {report.paceline}, run {report.run_id}, {report.schema}"
     return tag("footer", tag("p", escape(words)))
-
-
-def without_password(url: str) -> str:
-    """The address with user and password left out."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url
 
 
 def _resource(name: str) -> str:

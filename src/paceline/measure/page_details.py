@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -78,11 +79,22 @@ def checks(report: LoadReport) -> str:
 def plan_text(plan: Plan) -> str:
     """The plan as indented JSON without what it leaves at its default; secrets hidden, a long body cut."""
     shown = concealed(plan)
+    target = msgspec.structs.replace(shown.target, url=without_password(shown.target.url))
+    shown = msgspec.structs.replace(shown, target=target)
     body = shown.payload.body
     if body is not None and len(body) > LONGEST_BODY:
         cut = f"{body[:LONGEST_BODY]}... ({len(body):,} characters)"
         shown = msgspec.structs.replace(shown, payload=msgspec.structs.replace(shown.payload, body=cut))
     return msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()
+
+
+def without_password(url: str) -> str:
+    """The address with user and password left out."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url
 
 
 def _percentiles(report: LoadReport) -> str:
@@ -96,23 +108,23 @@ def _percentiles(report: LoadReport) -> str:
             ("time per output token", report.streaming.tpot_ms),
             ("between tokens", report.streaming.itl_ms),
         ]
-    names = list(report.latency_ms.quantiles)
+    names = list(dict.fromkeys(name for _, found in told for name in found.quantiles))
+    timed = [found for _, found in told]
     rows = [
-        [
-            escape(label),
-            *(
-                typeset(estimate(found.quantiles[name], "ms")) if name in found.quantiles else typeset("-")
-                for name in names
-            ),
-            typeset(estimate(found.mean, "ms")),
-            typeset(latency(found.stddev)),
-            typeset(f"{latency(found.min)} to {latency(found.max)}"),
-            typeset(f"{count(found.count)}, worth {count(found.effective)}"),
-        ]
-        for label, found in told
+        *([name, *(_quantile(found, name) for found in timed)] for name in names),
+        ["mean", *(typeset(estimate(found.mean, "ms")) for found in timed)],
+        ["std. deviation", *(typeset(latency(found.stddev)) for found in timed)],
+        ["smallest", *(typeset(latency(found.min)) for found in timed)],
+        ["largest", *(typeset(latency(found.max)) for found in timed)],
+        ["samples", *(count(found.count) for found in timed)],
+        ["worth, independent", *(count(found.effective) for found in timed)],
     ]
-    head = ["of good answers", *names, "mean", "std. deviation", "range", "samples"]
-    return table("Percentiles with 95 % intervals", head, rows)
+    head = ["of good answers", *(label for label, _ in told)]
+    return table("Percentiles with 95 % intervals", head, rows, numbers=range(1, len(head)))
+
+
+def _quantile(found: Distribution, name: str) -> str:
+    return typeset(estimate(found.quantiles[name], "ms") if name in found.quantiles else "-")
 
 
 def _counts(report: LoadReport) -> list[str]:
@@ -180,8 +192,8 @@ def _generator(report: LoadReport) -> str:
     by, host = report.generator, report.host
     return facts(
         [
-            ("sent late by, p50", latency(by.lag_p50_ms)),
-            ("sent late by, p99", latency(by.lag_p99_ms)),
+            ("lag, median", latency(by.lag_p50_ms)),
+            ("lag, 99th percentile", latency(by.lag_p99_ms)),
             ("CPU of the busiest worker", percent(by.cpu_percent)),
             ("workers", count(by.workers)),
             ("connections", count(by.connections)),

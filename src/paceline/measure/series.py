@@ -65,23 +65,33 @@ def step_of(end_s: float) -> int:
 
 
 def series_of_rows(columns: Columns, end_s: float) -> Series:
-    """`end_s` includes the wait for the last answers. In flight is what is due and not answered at a step's end."""
+    """`end_s` includes the wait for the last answers. In flight is the step's mean of what is due and not answered."""
     steps = Steps(step_of(end_s), end_s)
     last = len(steps) - 1
     step_ns = steps.step_s * 1_000_000_000
     values = [array("d") for _ in range(last + 1)]
-    over = [0] * (last + 1)
+    waited_ns = [0] * (last + 1)
+    opened = [0] * (last + 2)  # how many requests begin, less those that end, to be in flight for whole steps
     for intended, ended, failure in zip(columns.intended_ns, columns.last_ns, columns.failure, strict=True):
         start = min(intended // step_ns, last)
-        finish = min(ended // step_ns, last) if ended >= 0 else start
+        finish = max(start, min(ended // step_ns, last))
         steps.due[start] += 1
-        over[finish] += 1
+        if finish == start:
+            waited_ns[start] += max(0, ended - intended)
+        else:
+            waited_ns[start] += (start + 1) * step_ns - intended
+            waited_ns[finish] += ended - finish * step_ns
+            opened[start + 1] += 1
+            opened[finish] -= 1
         if failure:
             steps.failed[finish] += 1
         else:
             steps.done[finish] += 1
             values[start].append((ended - intended) / 1e6)
-    in_flight = [float(due - gone) for due, gone in zip(accumulate(steps.due), accumulate(over), strict=True)]
+    in_flight = [
+        through + waited / 1e9 / length
+        for through, waited, length in zip(accumulate(opened), waited_ns, steps.lengths(), strict=False)
+    ]
     return steps.report(in_flight, [_quantiles(sorted(of_step)) for of_step in values])
 
 

@@ -20,6 +20,8 @@ from paceline.base.errors import ConfigError
 from paceline.measure.report import LoadReport, decode, encode
 
 FILE = "runs.sqlite"
+SUFFIX = ".records"
+"""Of the records files that lie beside it."""
 VERSION = 1
 WAIT_S = 30.0
 """How long to wait for another process that is saving."""
@@ -121,6 +123,11 @@ class Store:
                 f"the report of run {run_id} cannot be read: {error}; remove it with `paceline runs rm {run_id}`",
                 param="run",
             ) from error
+
+    def without_report(self) -> list[Path]:
+        """Records in this folder that no kept run claims: of runs still going on, or killed before they could report."""
+        claimed = {run.records for run in self.runs()}
+        return sorted(path for path in self.folder.glob(f"*{SUFFIX}") if str(path) not in claimed)
 
     def remove(self, run_id: str) -> bool:
         """Forget a run, and remove its records if they lie in this folder; False when there was no such id."""

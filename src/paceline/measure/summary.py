@@ -173,7 +173,7 @@ def _asked(name: str, tally: Tally) -> Asked | None:
         return None
     else:
         of = _of_stream(tally.streaming, quantity)
-    return Asked(of.quantiles[quantile], QUANTILES[quantile], of.count, of.effective)
+    return Asked(of.quantiles[quantile], QUANTILES[quantile], of.count)
 
 
 def _of_stream(streaming: Streaming, quantity: str) -> Distribution:

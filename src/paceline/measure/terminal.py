@@ -27,15 +27,12 @@ from paceline.measure.figures import (
     rate,
     size,
 )
-from paceline.measure.live import live
 from paceline.measure.plan import ClosedLoop
 from paceline.measure.report import Distribution, Estimate, LoadReport, ServerSeries, Streaming, Trend
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
-
-__all__ = ["live", "show"]
 
 LABEL = 9
 """Columns of the labels on the left."""
@@ -117,7 +114,7 @@ def _head(report: LoadReport, width: int) -> RenderableType:
 
 def _about(report: LoadReport) -> Facts:
     plan = report.plan
-    yield "run", f"{plan.name}, {report.made_at}, id {report.run_id}"
+    yield "run", f"{plan.name}, {report.made_at[:19]}Z, id {report.run_id}"
     model = f", model {plan.payload.model}" if plan.payload.model else ""
     yield (
         "target",
@@ -195,7 +192,7 @@ def _circumstances(report: LoadReport, files: Mapping[str, object]) -> Facts:
         "generator",
         ", ".join(
             (
-                f"lag p50 {latency(made_by.lag_p50_ms)}, p99 {latency(made_by.lag_p99_ms)}",
+                *_lag(report),
                 f"CPU {percent(made_by.cpu_percent)} of a core",
                 f"{made_by.workers} worker{'s' if made_by.workers > 1 else ''}",
                 f"{count(made_by.connections)} connections",
@@ -208,9 +205,18 @@ def _circumstances(report: LoadReport, files: Mapping[str, object]) -> Facts:
         "host",
         f"{host.hostname}, {host.cores} x {host.cpu}, {size(host.memory_bytes)}, {host.system}, paceline {report.paceline}",
     )
-    notes = [*filter(None, map(wording.undecided, report.slo))] if report.validity.state == "VALID" else []
-    yield from _list("notes", [*notes, *report.notes])
+    near = [*filter(None, map(wording.undecided, report.slo))] if report.validity.state == "VALID" else []
+    for number, note in enumerate((*near, *report.notes)):
+        yield "" if number else "notes", note
     yield from ((what, str(where)) for what, where in files.items())
+
+
+def _lag(report: LoadReport) -> Iterator[str]:
+    """Users of a closed loop are never late."""
+    made_by = report.generator
+    if made_by.lag_p99_ms is not None:
+        yield f"lag p50 {latency(made_by.lag_p50_ms)}"
+        yield f"p99 {latency(made_by.lag_p99_ms)}"
 
 
 def _slo_table(report: LoadReport) -> RenderableType:
@@ -335,7 +341,12 @@ def _facts(facts: Iterable[tuple[str, str]], width: int) -> RenderableType:
 
 
 def _broken(value: str, width: int) -> list[str]:
-    """Lines of `width`, broken after commas and semicolons where that is possible: never inside a figure."""
+    """Lines of `width`, broken after commas and semicolons where that is possible: never inside a figure.
+
+    Sentences are left as they are.
+    """
+    if value.endswith("."):
+        return [value]
     lines: list[str] = []
     for clause in BREAKS.split(value):
         if lines and len(lines[-1]) + 1 + len(clause) <= width:
@@ -385,7 +396,3 @@ def _used(server: ServerSeries) -> str:
     if server.hit_percent is not None:
         parts.append(f"cache hits {percent(server.hit_percent)}")
     return ", ".join(parts) or "said nothing"
-
-
-def _list(label: str, lines: Sequence[str]) -> Facts:
-    yield from zip((label, *[""] * len(lines)), lines, strict=False)

@@ -30,7 +30,6 @@ class Asked:
     estimate: Estimate
     q: float
     count: int
-    effective: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +190,14 @@ def _samples(name: str, asked: Asked, *, constant: bool) -> Check:
         return Check(
             f"effective_samples_{name}", "INCONCLUSIVE", f"{shown}: {asked.estimate.reason}", 0.0, limit
         )
-    value = asked.effective if constant else float(asked.count)
-    short = asked.estimate.reason is not None if constant else value < limit
-    if not short:
-        message = f"enough independent samples for {shown}"
-        return Check(f"effective_samples_{name}", "VALID", message, value, limit)
-    why = asked.estimate.reason if constant else f"{value:.0f} samples, {shown} needs {limit:,.0f}"
-    message = f"too few independent samples: {why}; run longer, or judge a lower percentile"
+    # How many a quantile has is said in its reason; under a load that changes only the count can be had.
+    value = None if constant else float(asked.count)
+    why = asked.estimate.reason if constant else None
+    if not constant and asked.count < limit:
+        why = f"{asked.count:,} samples, {shown} needs {limit:,.0f}"
+    if why is None:
+        return Check(f"effective_samples_{name}", "VALID", f"enough samples for {shown}", value, limit)
+    message = f"too few samples: {why}; run longer, or judge a lower percentile"
     return Check(f"effective_samples_{name}", "INCONCLUSIVE", message, value, limit)
 
 

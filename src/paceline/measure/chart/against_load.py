@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from paceline.measure.chart.over_time import latency_scale
 from paceline.measure.chart.plane import NAME_PX, Plane, latency_unit, tick_words
 from paceline.measure.chart.scale import Linear, Log, from_zero
-from paceline.measure.chart.svg import drawing, label, line, path, tag
+from paceline.measure.chart.svg import drawing, hint, label, line, path, tag
 from paceline.measure.figures import chosen, estimate, latency, number, with_unit
 from paceline.measure.report import Estimate
 
@@ -67,7 +67,7 @@ def _level(x: Linear, y: Linear | Log, point: LoadPoint, unit: str) -> str:
     if point.low is not None and point.high is not None:
         whisker = line(at, y.at(point.low), at, y.at(point.high), "whisker")
     said = {True: ", held", False: ", did not hold", None: ""}[point.held]
-    words = tag("title", f"{with_unit(number(point.load), unit)}: {latency(point.value)}{said}")
+    words = hint(f"{with_unit(number(point.load), unit)}: {latency(point.value)}{said}")
     if point.held is False:
         cross = f"M{at - 4.5:.1f},{height - 4.5:.1f}l9,9m0,-9l-9,9"
         return whisker + tag("path", words, d=cross, class_="cross")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from paceline.measure.chart.plane import NAME_PX, Plane, latency_unit, tick_words
+from paceline.measure.chart.plane import DIGIT_PX, NAME_PX, Plane, latency_unit, tick_words
 from paceline.measure.chart.scale import Log, from_zero
-from paceline.measure.chart.svg import drawing, label, line, number, tag
+from paceline.measure.chart.svg import drawing, hint, label, line, number, tag
 from paceline.measure.figures import estimate, latency, percent
 from paceline.measure.report import Distribution, Estimate
 
+AXIS = "share of answers, %"
 MARKED = ("p50", "p95", "p99")
 
 
@@ -37,8 +38,7 @@ def histogram(told: Distribution, width: float) -> str:
     bars = "".join(
         tag(
             "path",
-            tag(
-                "title",
+            hint(
                 f"{latency(low)} to {latency(high)}: {percent(100 * count / total)} of the answers",
             ),
             d=_bar(x.at(low), x.at(high), y.at(100 * count / total), plane.bottom),
@@ -49,7 +49,7 @@ def histogram(told: Distribution, width: float) -> str:
     )
     ticks = [(x.at(tick), tick_words(tick / by)) for tick in x.ticks(max(4, int(plane.width / 60)))]
     inner = (
-        plane.y_axis(y.ticks(5), y.at, "share of answers, %")
+        plane.y_axis(y.ticks(5), y.at, AXIS)
         + bars
         + _marks(plane, x, told)
         + plane.x_axis(ticks, f"latency, {unit} (log scale)")
@@ -69,7 +69,9 @@ def _named(told: Distribution) -> list[str]:
 
 def _marks(plane: Plane, x: Log, told: Distribution) -> str:
     """A line for each percentile, its interval as a band, its name above; names that would touch go up a line."""
-    drawn, free = [], [-1e9, -1e9, -1e9]
+    # The title of the axis stands at the left beside the two lower rows.
+    title = len(AXIS) * DIGIT_PX
+    drawn, free = [], [title, title, -1e9]
     for name in _named(told):
         found = told.quantiles[name]
         at = x.at(found.value or 0)
@@ -88,7 +90,7 @@ def _band(plane: Plane, x: Log, found: Estimate, name: str) -> str:
     if found.low is None or found.high is None:
         return ""
     left, right = max(x.at(found.low), plane.left), min(x.at(found.high), plane.right)
-    words = tag("title", f"{name}: {estimate(found, 'ms')}")
+    words = hint(f"{name}: {estimate(found, 'ms')}")
     return tag(
         "rect",
         words,

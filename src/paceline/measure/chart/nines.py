@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from paceline.measure.chart.distribution import edges
 from paceline.measure.chart.over_time import latency_scale
-from paceline.measure.chart.plane import Plane, latency_unit, spread
+from paceline.measure.chart.plane import DIGIT_PX, Plane, latency_unit, spread
 from paceline.measure.chart.scale import Linear, Log, Nines
-from paceline.measure.chart.svg import drawing, label, line, path, tag
+from paceline.measure.chart.svg import drawing, hint, label, line, path, tag
 from paceline.measure.figures import estimate, latency
 from paceline.measure.report import Distribution
 
@@ -69,7 +69,7 @@ def _line(x: Nines, y: Linear | Log, curve: Sequence[tuple[float, float]], kind:
 
 
 def _points(plane: Plane, x: Nines, y: Linear | Log, told: Distribution) -> str:
-    """The percentiles as dots with their intervals, named to the upper left where the curve has not been."""
+    """The percentiles as dots with their intervals, named to the upper left where the curve has not been, or to the lower right."""
     shown = [
         (name, float(name[1:]) / 100, each.value)
         for name, each in told.quantiles.items()
@@ -81,7 +81,10 @@ def _points(plane: Plane, x: Nines, y: Linear | Log, told: Distribution) -> str:
         each, at = told.quantiles[name], x.at(share)
         if each.low is not None and each.high is not None:
             drawn.append(line(at, y.at(each.low), at, y.at(each.high), "whisker"))
-        words = tag("title", f"{name}: {estimate(each, 'ms')}")
+        words = hint(f"{name}: {estimate(each, 'ms')}")
         drawn.append(tag("circle", words, cx=at, cy=y.at(value), r=3.5, class_="dot"))
-        drawn.append(label(name, at - 7, height, anchor="end", kind="label"))
+        if at - 7 - len(name) * DIGIT_PX > plane.left:
+            drawn.append(label(name, at - 7, height, anchor="end", kind="label"))
+        else:
+            drawn.append(label(name, at + 6, y.at(value) + 15, kind="label"))
     return "".join(drawn)

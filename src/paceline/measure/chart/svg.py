@@ -29,6 +29,11 @@ def label(words: str, x: float, y: float, *, anchor: str = "start", kind: str = 
     return tag("text", escape(words), x=x, y=y, text_anchor=anchor, class_=kind)
 
 
+def hint(words: str) -> str:
+    """What browsers show while the pointer rests on the parent."""
+    return tag("title", escape(words))
+
+
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     """A straight stroke."""
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic_ns
 from typing import Any
 
 from paceline.measure.engine.framing import MAX_HEAD_BYTES, Framing, Malformed, Template, template_of
@@ -45,7 +46,7 @@ class Wiring:
     """Ask the kernel when an answer came."""
     keep: bool
     """Keep the bytes of answers for reading them later."""
-    clock_offset_ns: int = field(default_factory=lambda: time.time_ns() - time.monotonic_ns())
+    clock_offset_ns: int = field(default_factory=lambda: time.time_ns() - monotonic_ns())
     template: Template | None = None
     answered: Callable[[Connection, int, int], None] = field(init=False)
     """(connection, last byte at, status): the answer is whole and the connection can take the next request."""
@@ -116,17 +117,12 @@ class Connection:
         self.intended_ns = intended_ns
         self.payload = payload
         self.retried = False
-        self.started_ns = time.monotonic_ns()
-        self.begin()
-
-    def begin(self) -> None:
-        """Send the request that stands in the fields."""
         self.size = 0
-        self.first_ns = -1
+        self.started_ns = now_ns = monotonic_ns()
         if self.state == IDLE:
-            self._start_sending()
+            self._start_sending(now_ns)
         else:
-            self.sent_ns = -1
+            self.first_ns = self.sent_ns = -1
             self.open()
 
     def open(self) -> None:
@@ -148,18 +144,20 @@ class Connection:
         self.state = CONNECTING
         wiring.poller.add(self.fd, WRITE)
 
-    def _start_sending(self) -> None:
-        self.sent_ns = time.monotonic_ns()
+    def _start_sending(self, now_ns: int) -> None:
+        self.sent_ns = now_ns
+        self.first_ns = -1
         self.state = AWAITING
+        payload = self.payload
         try:
-            sent = self._send(self.payload)
+            sent = self._send(payload)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self._fail(Failure.RESET, error)
             return
-        if sent != len(self.payload) or (self._tls is not None and self._tls.pending):
-            self._unsent = self.payload[sent:]
+        if sent != len(payload) or (self._tls is not None and self._tls.pending):
+            self._unsent = payload[sent:]
             self.state = SENDING
             self._wiring.poller.change(self.fd, READ | WRITE)
 
@@ -175,10 +173,10 @@ class Connection:
             if wiring.kernel:
                 data, ancillary, _, _ = self._recvmsg(READ_BYTES, ANCILLARY_BYTES)
                 stamp = received_at_ns(ancillary)
-                at_ns = stamp - wiring.clock_offset_ns if stamp else time.monotonic_ns()
+                at_ns = stamp - wiring.clock_offset_ns if stamp else monotonic_ns()
             else:
                 data = self._recv(READ_BYTES)
-                at_ns = time.monotonic_ns()
+                at_ns = monotonic_ns()
         except BlockingIOError:
             return
         except OSError as error:
@@ -309,20 +307,21 @@ class Connection:
         self._send = link.send
         self.state = IDLE
         if self.payload:
-            self._start_sending()
+            self._start_sending(monotonic_ns())
         else:
             self._wiring.settled(self)
 
     # --- the end ---------------------------------------------------------------------------------------------
 
     def _fail(self, failure: Failure, _error: OSError | None = None) -> None:
-        at_ns = time.monotonic_ns()
+        at_ns = monotonic_ns()
         stale = self.uses > 0 and not self.size and failure in {Failure.RESET, Failure.CLOSED}
         self.close()
         if stale and not self.retried:
             # The server closed an idle connection just as we used it: every client sends again on a new one.
             self.retried = True
-            self.begin()
+            self.first_ns = self.sent_ns = -1
+            self.open()
             return
         self._wiring.failed(self, failure, at_ns)
 
@@ -330,9 +329,7 @@ class Connection:
         """Give up on the request."""
         never_connected = self.state in {CONNECTING, HANDSHAKE}
         self.close()
-        self._wiring.failed(
-            self, Failure.UNREACHABLE if never_connected else Failure.TIMEOUT, time.monotonic_ns()
-        )
+        self._wiring.failed(self, Failure.UNREACHABLE if never_connected else Failure.TIMEOUT, monotonic_ns())
 
     def close(self) -> None:
         """Close the socket; the next request opens another."""

@@ -25,6 +25,7 @@ from paceline.measure.failure import Failure
 from paceline.measure.record import Row, Tier
 
 TICK_NS = 100_000_000
+_STATUS = int(Failure.STATUS)
 SLACK_NS = 300_000
 """Answers are read only when nothing is due for so long; reading one takes some tens of microseconds."""
 BACKLOG = 4_096
@@ -62,6 +63,8 @@ class Generator:
 
     def __init__(self, rules: Rules, wiring: Wiring, tally: Tally, keeper: Keeper) -> None:
         self._rules = rules
+        self._start_ns = rules.start_ns
+        self._any_success = not rules.statuses
         self._poller = wiring.poller
         self._ready = wiring.ready
         self._wiring = wiring
@@ -69,7 +72,7 @@ class Generator:
         self._keeper = keeper
         self._rows: list[Row] = []
         self._tokens: list[tuple[int, array[int]]] = []
-        self._unread: deque[tuple[list[int], Chunks]] = deque()
+        self._unread: deque[tuple[Row, Chunks]] = deque()
         self._source: Source
         self.stopping = False
         self.ended: str | None = None
@@ -98,8 +101,8 @@ class Generator:
                 take = ready.get(fd)
                 if take is not None:  # closed by an event before it in this list
                     take(what)
-                if source.next_ns <= clock():
-                    source.due(clock())
+                if source.next_ns != FOREVER_NS and source.next_ns <= (now_ns := clock()):
+                    source.due(now_ns)
         self._finish()
 
     def _wait(self, until_ns: int) -> list[tuple[int, int]]:
@@ -131,10 +134,9 @@ class Generator:
     # --- what connections tell --------------------------------------------------------------------------------
 
     def _answered(self, connection: Connection, at_ns: int, status: int) -> None:
-        rules = self._rules
-        good = status in rules.statuses if rules.statuses else 200 <= status < 300
-        start_ns = rules.start_ns
-        row = [
+        good = 200 <= status < 300 if self._any_success else status in self._rules.statuses
+        start_ns = self._start_ns
+        row = (
             connection.index,
             connection.stage,
             connection.intended_ns - start_ns,
@@ -142,18 +144,18 @@ class Generator:
             connection.first_ns - start_ns,
             at_ns - start_ns,
             status,
-            0 if good else 8,
+            0 if good else _STATUS,
             connection.size,
             -1,
             -1,
             0,
             0,
-        ]
+        )
         if good and self._wiring.keep:
             self._unread.append((row, connection.chunks))
         else:
             self._rows.append(row)
-        if not rules.keep_alive:
+        if not self._rules.keep_alive:
             connection.close()
         connection.payload = b""
         self._source.free(connection, at_ns)
@@ -162,9 +164,9 @@ class Generator:
         if not connection.payload:  # opened ahead of the run; the request that needs it will tell
             self._source.settled(connection)
             return
-        start_ns = self._rules.start_ns
+        start_ns = self._start_ns
         self._rows.append(
-            [
+            (
                 connection.index,
                 connection.stage,
                 connection.intended_ns - start_ns,
@@ -178,7 +180,7 @@ class Generator:
                 -1,
                 0,
                 int(Tier.UNKNOWN),
-            ]
+            )
         )
         connection.payload = b""
         self._source.free(connection, at_ns)
@@ -191,16 +193,19 @@ class Generator:
     def _read_one(self) -> None:
         row, chunks = self._unread.popleft()
         content = read_answer(chunks, self._rules.reading)
-        row[7] = int(content.failure)
-        row[9] = content.prompt_tokens
-        row[10] = content.completion_tokens
-        row[11] = content.token_events
-        row[12] = int(content.tier)
+        read = (
+            int(content.failure),
+            row[8],
+            content.prompt_tokens,
+            content.completion_tokens,
+            content.token_events,
+            int(content.tier),
+        )
+        self._rows.append((*row[:7], *read))
         times_ns = content.token_times_ns
         if times_ns:
-            start_ns = self._rules.start_ns
+            start_ns = self._start_ns
             self._tokens.append((row[0], array("q", [at_ns - start_ns for at_ns in times_ns])))
-        self._rows.append(row)
 
     def _on_tick(self, now_ns: int) -> None:
         self._wiring.clock_offset_ns = time.time_ns() - time.monotonic_ns()

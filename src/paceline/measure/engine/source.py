@@ -144,14 +144,15 @@ class ClosedSource:
         schedule, start_ns = share.schedule, share.start_ns
         self._payloads = share.payloads
         self._wiring = wiring
-        self._start_ns = start_ns
         self._step = share.workers
         self._think_ns = schedule.think_ns
         self._next_index = share.worker
         self._end = schedule.requests if schedule.requests is not None else FOREVER_NS
         self._stage_ends_ns = [start_ns + end for end in schedule.stage_ends_ns]
-        self._users = schedule.users[share.worker :: share.workers]
-        self._begins = [(start_ns + user.start_ns, number) for number, user in enumerate(self._users)]
+        self._staged = len(self._stage_ends_ns) > 1
+        users = schedule.users[share.worker :: share.workers]
+        self._stops_ns = [start_ns + user.stop_ns for user in users]
+        self._begins = [(start_ns + user.start_ns, number) for number, user in enumerate(users)]
         heapq.heapify(self._begins)
         """(when, user): who starts or has thought."""
         self._connection_of: dict[int, Connection] = {}
@@ -179,24 +180,21 @@ class ClosedSource:
         index = self._next_index
         if index >= self._end or self._stopped:
             return
-        if intended_ns >= self._start_ns + self._users[connection.user].stop_ns:
+        if intended_ns >= self._stops_ns[connection.user]:
             connection.close()
             return
         self._next_index = index + self._step
         payloads = self._payloads
-        stage = bisect_right(self._stage_ends_ns, intended_ns) if len(self._stage_ends_ns) > 1 else 0
+        stage = bisect_right(self._stage_ends_ns, intended_ns) if self._staged else 0
         connection.request(index, stage, intended_ns, payloads[index % len(payloads)])
 
     def free(self, connection: Connection, now_ns: int) -> None:
         """See `Source`."""
-        think = self._think_ns
-        if think:
-            pause_ns = think[connection.index % len(think)]
-        elif connection.uses or connection.size:
+        if not self._think_ns and (connection.uses or connection.size):
             self._send(connection, now_ns)
             return
-        else:
-            pause_ns = REST_NS
+        think = self._think_ns
+        pause_ns = think[connection.index % len(think)] if think else REST_NS
         heapq.heappush(self._begins, (now_ns + pause_ns, connection.user))
         self.next_ns = self._begins[0][0]
 

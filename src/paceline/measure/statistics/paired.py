@@ -15,7 +15,7 @@ from paceline.measure.statistics.long_run import LongRun, cell_count, long_run
 from paceline.measure.statistics.quantile import quantile
 from paceline.measure.statistics.student import t_quantile
 
-REPLICATES = 600
+REPLICATES = 1_000
 POWER = 0.8
 GRID = 256
 _REACH = 6.0
