@@ -52,7 +52,10 @@ def test_version_flag_prints_the_version(capsys):
     [
         (["embde"], "no such command or option: embde; did you mean embed?"),
         (["--verison"], "no such command or option: --verison; did you mean --version?"),
-        (["qqq"], "no such command or option: qqq; there are serve, demo, embed, measure, compare, report, runs, config, version"),
+        (
+            ["qqq"],
+            "no such command or option: qqq; there are serve, demo, embed, measure, compare, report, runs, config, version",
+        ),
         (
             ["config", "shwo"],
             'Unknown command "shwo". Did you mean "show"? Available commands: show, check, reference. See paceline --help',

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+from paceline.measure.engine.seconds import Seconds
 from paceline.measure.failure import Failure
 from paceline.measure.histogram import Histogram
 from paceline.measure.plan import ClosedLoop, Load, OpenLoop, Payload, Plan, Stage, Target
@@ -130,6 +131,13 @@ def run_of(
     )
     last_words = [worker()] if ends is None else list(ends)
     return RunFile(header, columns, tokens, list(seconds), last_words, list(server), torn)
+
+
+def seconds_of(rows: Iterable[Row], streams: Sequence[tuple[int, Sequence[int]]] = ()) -> list[Second]:
+    """What a worker that keeps histograms would have written."""
+    counter = Seconds(stream=bool(streams))
+    counter.add(list(rows), [(index, array("q", times)) for index, times in streams])
+    return sorted(counter.take(), key=lambda second: (second.at_s, second.stage))
 
 
 def mm1(requests: int, rate: float, utilisation: float, seed: int = 1) -> list[Row]:

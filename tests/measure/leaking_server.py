@@ -7,6 +7,7 @@ that holds 30 MB, `/asked` tells how often the metrics were asked for.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -36,7 +37,7 @@ class Server(BaseHTTPRequestHandler):
             case "/leak":
                 block = bytearray(8_000_000)
                 block[::4096] = b"x" * len(block[::4096])
-                KEPT.extend([block, *(open("/dev/null") for _ in range(5))])  # noqa: SIM115 - leaked on purpose
+                KEPT.extend([block, *(os.open("/dev/null", os.O_RDONLY) for _ in range(5))])
             case "/burn":
                 end = time.thread_time() + 0.2
                 while time.thread_time() < end:

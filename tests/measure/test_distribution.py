@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -176,7 +177,7 @@ def test_bins_hold_every_value_once(values):
 
 def test_bins_are_as_wide_as_each_other_on_a_logarithmic_axis():
     edges = [edge for edge, _ in bins(sorted(exponential(10_000)))]
-    steps = [math.log(b / a) for a, b in zip(edges, edges[1:], strict=False)]
+    steps = [math.log(b / a) for a, b in pairwise(edges)]
 
     assert len(edges) == BINS
     assert steps == pytest.approx([steps[0]] * len(steps))

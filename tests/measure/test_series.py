@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from known_runs import MS, S, failed, row, steady_rows
+from known_runs import MS, S, failed, row, seconds_of, steady_rows
 
 from paceline.measure.failure import Failure
 from paceline.measure.record import Columns
-from paceline.measure.second_tally import seconds_of
 from paceline.measure.series import MOST_STEPS, series_of_rows, series_of_seconds
 
 
@@ -84,8 +83,8 @@ def test_no_request_is_lost_and_neither_is_its_time(requests):
 
 
 def test_histograms_by_second_show_the_same():
-    columns = Columns.of(steady_rows(1_000, 100))
-    exact, found = series_of_rows(columns, 10.0), series_of_seconds(seconds_of(columns), 10.0)
+    rows = steady_rows(1_000, 100)
+    exact, found = series_of_rows(Columns.of(rows), 10.0), series_of_seconds(seconds_of(rows), 10.0)
 
     assert (found.at_s, found.offered_per_s) == (exact.at_s, exact.offered_per_s)
     assert found.p95_ms == pytest.approx(exact.p95_ms, rel=5e-4)
@@ -93,7 +92,7 @@ def test_histograms_by_second_show_the_same():
 
 
 def test_histograms_of_several_seconds_each_make_steps_of_whole_stretches():
-    seconds = [second for second in seconds_of(Columns.of(steady_rows(3_000, 100))) if second.at_s % 4 == 0]
+    seconds = [second for second in seconds_of(steady_rows(3_000, 100)) if second.at_s % 4 == 0]
     for second in seconds:
         second.span_s = 4
     found = series_of_seconds(seconds, 30.0)

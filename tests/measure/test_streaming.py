@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from known_runs import MS, STREAMED, S, constant_rate, failed, plan, row, run_of, streamed, users
+from known_runs import MS, STREAMED, S, constant_rate, failed, plan, row, run_of, seconds_of, streamed, users
 
-from paceline.measure import streaming
+from paceline.measure import distribution
 from paceline.measure.failure import Failure
 from paceline.measure.goodput import Limits
 from paceline.measure.plan import Payload
-from paceline.measure.record import Columns
-from paceline.measure.second_tally import seconds_of
 from paceline.measure.streaming import streaming_of_rows, streaming_of_seconds, streams, tokens_per_s
 
 MADE = plan(constant_rate(10, 10), payload=STREAMED)
@@ -150,7 +148,7 @@ def test_a_stream_is_held_against_the_limits_on_its_tokens(limits, kept):
 
 def test_many_gaps_go_through_histograms(monkeypatch):
     exact = streaming_of_rows(regular(number=3_000), 0, None, constant=True).itl_ms
-    monkeypatch.setattr(streaming, "MOST_GAPS", 1_000)
+    monkeypatch.setattr(distribution, "MOST_SORTED", 1_000)
     counted = streaming_of_rows(regular(number=3_000), 0, None, constant=True).itl_ms
 
     assert counted.count == exact.count == 30_000
@@ -158,8 +156,9 @@ def test_many_gaps_go_through_histograms(monkeypatch):
 
 
 def test_histograms_by_second_know_the_first_token_only():
-    columns = Columns.of([streamed(i, i * 100 * MS, times(i * 100 * MS, 50, 10, 11)) for i in range(100)])
-    found = streaming_of_seconds(seconds_of(columns), 110.0, constant=True)
+    told = [(i, times(i * 100 * MS, 50, 10, 11)) for i in range(100)]
+    seconds = seconds_of([streamed(i, i * 100 * MS, at) for i, at in told], told)
+    found = streaming_of_seconds(seconds, 110.0, constant=True)
 
     assert found.ttft_ms.quantiles["p50"].value == pytest.approx(50, rel=5e-4)
     assert (found.completion_tokens, found.completion_tokens_per_s) == (1_100, 110.0)

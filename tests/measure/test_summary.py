@@ -18,18 +18,18 @@ from known_runs import (
     plan,
     row,
     run_of,
+    seconds_of,
     steady_rows,
     users,
     worker,
 )
 
 from paceline.base.errors import ConfigError
-from paceline.measure import summary
+from paceline.measure import distribution
 from paceline.measure.failure import Failure
 from paceline.measure.plan import OpenLoop, Stage, Stopping
 from paceline.measure.record import Second, ServerSample
 from paceline.measure.report import Capacity, Estimate, decode, encode
-from paceline.measure.second_tally import seconds_of
 from paceline.measure.summary import summarise
 
 
@@ -345,7 +345,7 @@ def test_histograms_by_second_and_rows_tell_the_same():
     rows = mm1(20_000, 200, 0.6)
     made = plan(constant_rate(200, 100))
     exact = summarise(run_of(made, rows))
-    seconds = seconds_of(run_of(made, rows).columns)
+    seconds = seconds_of(rows)
     counted = summarise(
         run_of(msgspec.structs.replace(made, records="histogram"), seconds=seconds, scheduled=20_000)
     )
@@ -375,12 +375,18 @@ def test_failures_are_counted_in_histograms_too():
 
 
 def test_more_rows_than_are_worth_sorting_go_through_histograms(monkeypatch):
-    monkeypatch.setattr(summary, "MOST_ROWS", 1_000)
-    report = summarise(run_of(plan(constant_rate(100, 20)), steady_rows(2_000, 100)))
+    run = run_of(plan(constant_rate(1_000, 20)), mm1(20_000, 1_000, 0.5))
+    exact = summarise(run)
+    monkeypatch.setattr(distribution, "MOST_SORTED", 1_000)
+    counted = summarise(run)
 
-    assert report.latency_ms.count == 2_000
-    assert report.generator.lag_p99_ms == pytest.approx(0.02, rel=0.01)
-    assert any("histograms" in note for note in report.notes)
+    assert counted.latency_ms.count == 20_000
+    for name in ("p50", "p95"):
+        mine, theirs = counted.latency_ms.quantiles[name], exact.latency_ms.quantiles[name]
+        assert mine.value == pytest.approx(theirs.value, rel=5e-4)
+        assert 0.5 < (mine.high - mine.low) / (theirs.high - theirs.low) < 2.0
+    assert counted.stages[0].p99_ms == pytest.approx(exact.stages[0].p99_ms, rel=5e-4)
+    assert counted.validity.state == exact.validity.state
 
 
 def test_reports_survive_json():

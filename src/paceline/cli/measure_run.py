@@ -88,13 +88,14 @@ def run_phase(phase: Phase, options: MeasureOptions, files: Files, interrupted: 
     """Run it, print and write its report; returns the exit status."""
     if phase.kind == "errors":
         return _try_errors(phase, options, interrupted)
-    from paceline.measure import session  # noqa: PLC0415
     from paceline.measure.live import live  # noqa: PLC0415
+    from paceline.measure.saturation import find_capacity  # noqa: PLC0415
+    from paceline.measure.session import Onlooker, measure  # noqa: PLC0415
 
-    go = session.find_capacity if phase.kind == "saturation" else session.measure
+    go = find_capacity if phase.kind == "saturation" else measure
     files.records.parent.mkdir(parents=True, exist_ok=True)
     with live(phase.plan) as on_progress:
-        onlooker = session.Onlooker(on_progress, interrupted, options.output.watch_pid)
+        onlooker = Onlooker(on_progress, interrupted, options.output.watch_pid)
         report = go(
             phase.plan, records=files.records, onlooker=onlooker, check_first=not options.judging.keep_going
         )

@@ -16,6 +16,7 @@ _SHOWN_FAILURES = 3
 def notes(run: RunFile, tally: Tally, lag: Histogram | None) -> list[str]:
     """One sentence or two each."""
     return [
+        *run.header.notes,
         *tally.notes,
         *_of_the_file(run),
         *_of_the_load(run, tally),

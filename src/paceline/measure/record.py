@@ -63,6 +63,8 @@ class Header(msgspec.Struct, frozen=True):
     stage_ends_s: list[float]
     levels: list[float]
     """Target of each stage: requests per second, or users."""
+    notes: list[str] = []
+    """What was decided before the run and is good to know."""
     schema: str = SCHEMA
 
 

@@ -1,4 +1,4 @@
-"""The figures of a run that kept histograms by second, or whose rows are too many to sort."""
+"""The figures of a run that kept histograms by second instead of rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import groupby
 from paceline.measure.distribution import NOT_CONSTANT, from_stretches
 from paceline.measure.failure import Failure
 from paceline.measure.goodput import Limits
-from paceline.measure.histogram import Counts, Histogram, bucket, middle
+from paceline.measure.histogram import Counts, Histogram, middle
 from paceline.measure.plan import Plan
-from paceline.measure.record import Columns, RunFile, Second, Tier
+from paceline.measure.record import RunFile, Second
 from paceline.measure.report import Estimate
 from paceline.measure.series import series_of_seconds
 from paceline.measure.stages import stages_of_seconds
@@ -20,8 +20,6 @@ from paceline.measure.statistics.trend import trend
 from paceline.measure.statistics.warmup import mser5
 from paceline.measure.streaming import streaming_of_seconds
 from paceline.measure.tally import Ended, Pace, Tally, Totals, end_of, is_constant, is_open
-
-_NS = 1_000_000_000
 
 
 def tally_seconds(run: RunFile, ended: Ended, limits: Limits) -> Tally:
@@ -66,53 +64,6 @@ def tally_seconds(run: RunFile, ended: Ended, limits: Limits) -> Tally:
         streaming=streaming_of_seconds(measured, rate, constant=constant),
         notes=["Percentiles come from histograms by second; each is within 0.05 % of the sorted values'."],
     )
-
-
-def seconds_of(columns: Columns) -> list[Second]:
-    """Rows as histograms by second and stage, for runs of more rows than are worth sorting."""
-    found: dict[tuple[int, int], Second] = {}
-    for stage, due, sent, first, last, status, failure, size, prompt, usage, events, tier in zip(
-        columns.stage,
-        columns.intended_ns,
-        columns.sent_ns,
-        columns.first_ns,
-        columns.last_ns,
-        columns.status,
-        columns.failure,
-        columns.received_bytes,
-        columns.prompt_tokens,
-        columns.completion_tokens,
-        columns.token_events,
-        columns.tier,
-        strict=True,
-    ):
-        key = (due // _NS, stage)
-        second = found.get(key)
-        if second is None:
-            second = found[key] = Second(*key)
-        second.sent += failure != Failure.UNSENT
-        second.received_bytes += max(0, size)
-        if status > 0:
-            second.statuses[status] = second.statuses.get(status, 0) + 1
-        if failure:
-            second.failed[failure] = second.failed.get(failure, 0) + 1
-            continue
-        second.done += 1
-        _count(second.latency, last - due)
-        _count(second.service, last - sent)
-        second.prompt_tokens += max(0, prompt)
-        second.completion_tokens += max(0, usage)
-        second.hits += tier == Tier.HIT
-        second.misses += tier == Tier.MISS
-        if events > 0:
-            second.token_events += events
-            _count(second.ttft, first - due)
-    return [found[key] for key in sorted(found)]
-
-
-def _count(counts: dict[int, int], ns: int) -> None:
-    number = bucket(ns)
-    counts[number] = counts.get(number, 0) + 1
 
 
 def _warmup(plan: Plan, seconds: list[Second], *, constant: bool) -> float:

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from paceline.measure.distribution import typical, typical_of
 from paceline.measure.histogram import Histogram
 from paceline.measure.record import Columns, Second
 from paceline.measure.report import Series
-from paceline.measure.statistics.quantile import quantile
 
 MOST_STEPS = 600
-_SHOWN = (0.5, 0.95, 0.99)
 
 
 @dataclass(slots=True)
@@ -92,7 +91,7 @@ def series_of_rows(columns: Columns, end_s: float) -> Series:
         through + waited / 1e9 / length
         for through, waited, length in zip(accumulate(opened), waited_ns, steps.lengths(), strict=False)
     ]
-    return steps.report(in_flight, [_quantiles(sorted(of_step)) for of_step in values])
+    return steps.report(in_flight, [typical(of_step) for of_step in values])
 
 
 def series_of_seconds(seconds: Sequence[Second], end_s: float) -> Series:
@@ -112,14 +111,4 @@ def series_of_seconds(seconds: Sequence[Second], end_s: float) -> Series:
         histogram.count * histogram.mean() / 1e9 / length if histogram.counts else 0.0
         for histogram, length in zip(histograms, steps.lengths(), strict=True)
     ]
-    return steps.report(in_flight, [_of_histogram(histogram) for histogram in histograms])
-
-
-def _quantiles(ordered: list[float]) -> list[float | None]:
-    return [quantile(ordered, q) if ordered else None for q in _SHOWN]
-
-
-def _of_histogram(histogram: Histogram) -> list[float | None]:
-    if not histogram.counts:
-        return [None] * len(_SHOWN)
-    return [value / 1e6 for value in histogram.quantiles(_SHOWN)]
+    return steps.report(in_flight, [typical_of(histogram) for histogram in histograms])

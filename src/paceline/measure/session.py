@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from paceline import __version__
 from paceline.base.errors import ConfigError, Unreachable
 from paceline.measure import slo
+from paceline.measure.credentials import concealed
 from paceline.measure.engine.answer import Reading
 from paceline.measure.engine.crew import Crew
 from paceline.measure.engine.link import resolve, tls_context
@@ -29,7 +30,7 @@ from paceline.measure.record import Header
 from paceline.measure.record_file import RecordWriter, create, read
 from paceline.measure.request import Address, address, requests
 from paceline.measure.schedule import Schedule, make_schedule
-from paceline.measure.server_watch import ServerWatch
+from paceline.measure.server_watch import TIMEOUT_S, ServerWatch
 from paceline.measure.summary import summarise
 from paceline.measure.trace import load_trace
 
@@ -66,6 +67,8 @@ class Prepared:
     schedule: Schedule
     payloads: list[bytes]
     address: Address
+    notes: list[str]
+    """What the trace needed explaining."""
 
 
 def prepare(plan: Plan) -> Prepared:
@@ -73,9 +76,9 @@ def prepare(plan: Plan) -> Prepared:
     slo.objectives(plan.thresholds)
     trace = load_trace(plan)
     payloads = requests(plan, trace)
-    return Prepared(
-        plan, make_schedule(plan, trace, len(payloads)), payloads, address(plan.target, plan.payload.task)
-    )
+    schedule = make_schedule(plan, trace, len(payloads))
+    where = address(plan.target, plan.payload.task)
+    return Prepared(plan, schedule, payloads, where, [] if trace is None else list(trace.notes))
 
 
 def measure(
@@ -105,26 +108,31 @@ def _header(prepared: Prepared) -> Header:
         made_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         paceline=__version__,
         host=this_host(),
-        plan=prepared.plan,
+        plan=concealed(prepared.plan),
         scheduled=schedule.requests if schedule.users else len(schedule.at_ns),
         duration_s=schedule.duration_ns / 1e9,
         stage_names=list(schedule.stage_names),
         stage_ends_s=[end / 1e9 for end in schedule.stage_ends_ns],
         levels=list(schedule.levels),
+        notes=prepared.notes,
     )
 
 
 def _run(prepared: Prepared, fd: int, records: Path, onlooker: Onlooker) -> None:
     plan, schedule = prepared.plan, prepared.schedule
+    watch = ServerWatch(plan.target.url, onlooker.server_pid, insecure=plan.target.insecure)
+    first_look = watch.sample(
+        0.0, patience_s=TIMEOUT_S
+    )  # no thread of it is left when the workers are forked
     start_ns = time.monotonic_ns() + GET_READY_NS
     crew = Crew(_task(prepared, fd, start_ns))
     try:
         observer = Observer(schedule, slo.objectives(plan.thresholds), start_ns)
         observer.note = onlooker.note
         precise = PrecisionWatch(plan, records)
-        watch = ServerWatch(plan.target.url, onlooker.server_pid, insecure=plan.target.insecure)
         writer = RecordWriter(fd)
-        next_look_s = 0.0
+        writer.server(first_look)
+        next_look_s = SERVER_EVERY_S
         while crew.working:
             observer.take(crew.listen(0.1))
             onlooker.on_progress(observer.progress())
@@ -136,6 +144,7 @@ def _run(prepared: Prepared, fd: int, records: Path, onlooker: Onlooker) -> None
             because = _reason_to_stop(plan, observer, precise)
             if because:
                 crew.stop(because)
+        writer.server(watch.sample(observer.elapsed_s, patience_s=TIMEOUT_S))
     except KeyboardInterrupt:
         crew.end("interrupted")
         crew.close(HURRY_S)

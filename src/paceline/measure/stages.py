@@ -6,13 +6,12 @@ from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 
+from paceline.measure.distribution import typical, typical_of
 from paceline.measure.histogram import Histogram
 from paceline.measure.record import Columns, Header, Second
 from paceline.measure.report import StageResult
-from paceline.measure.statistics.quantile import quantile
 
-_SHOWN = (0.5, 0.95, 0.99)
-Shown = Sequence[float | None]
+Shown = list[float | None]
 
 
 def stages_of_rows(header: Header, columns: Columns, warmup_ns: int, end_s: float) -> list[StageResult]:
@@ -31,7 +30,7 @@ def stages_of_rows(header: Header, columns: Columns, warmup_ns: int, end_s: floa
         done[place] += 1
         if intended >= warmup_ns:
             values[place].append((ended - intended) / 1e6)
-    shown = [_of_values(of_stage) for of_stage in values]
+    shown = [typical(of_stage) for of_stage in values]
     return _results(header, end_s, sent, done, failed, shown)
 
 
@@ -49,7 +48,7 @@ def stages_of_seconds(
         failed[place] += sum(second.failed.values())
         if second.at_s >= warmup_s:
             histograms[place].add(second.latency)
-    shown = [_of_histogram(histogram) for histogram in histograms]
+    shown = [typical_of(histogram) for histogram in histograms]
     return _results(header, end_s, sent, done, failed, shown)
 
 
@@ -76,14 +75,3 @@ def _results(  # noqa: PLR0913, PLR0917 - private: one list for each column
             )
         )
     return results
-
-
-def _of_values(values: Sequence[float]) -> Shown:
-    ordered = sorted(values)
-    return [quantile(ordered, q) if ordered else None for q in _SHOWN]
-
-
-def _of_histogram(histogram: Histogram) -> Shown:
-    if not histogram.counts:
-        return [None] * len(_SHOWN)
-    return [value / 1e6 for value in histogram.quantiles(_SHOWN)]

@@ -14,15 +14,10 @@ from itertools import pairwise
 
 from paceline.measure.distribution import distribution, empty, from_stretches
 from paceline.measure.goodput import Limits
-from paceline.measure.histogram import Histogram
 from paceline.measure.plan import Plan
 from paceline.measure.record import RunFile, Second
-from paceline.measure.report import Distribution, Streaming
+from paceline.measure.report import Streaming
 from paceline.measure.statistics.quantile import quantile
-
-MOST_GAPS = 2_000_000
-"""Above it gaps are counted in histograms, one for every `_STRETCH` of them."""
-_STRETCH = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +92,7 @@ def streaming_of_rows(
     return Streaming(
         ttft_ms=distribution(ttft, constant=constant),
         tpot_ms=distribution(tpot, constant=constant),
-        itl_ms=_gaps(gaps, constant=constant),
+        itl_ms=distribution(gaps, constant=constant),
         prompt_tokens=prompt if said_prompt else None,
         completion_tokens=usage if said_usage else None,
         token_events=events,
@@ -157,15 +152,3 @@ def _answered(plan: Plan, run: RunFile) -> Iterator[tuple[int, int, int]]:
         tokens = usage if usage > 0 else events
         if tokens > 0 and not failure:
             yield tokens, first if events > 0 and first >= 0 else sent, last
-
-
-def _gaps(gaps: array[float], *, constant: bool) -> Distribution:
-    if len(gaps) <= MOST_GAPS:
-        return distribution(gaps, constant=constant)
-    stretches = []
-    for start in range(0, len(gaps), _STRETCH):
-        histogram = Histogram()
-        for gap in gaps[start : start + _STRETCH]:
-            histogram.record(round(gap * 1e6))
-        stretches.append(histogram.counts)
-    return from_stretches(stretches, constant=constant)

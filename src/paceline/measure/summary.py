@@ -14,7 +14,7 @@ from paceline.measure.endurance import LEAST_S, trends
 from paceline.measure.goodput import limits
 from paceline.measure.histogram import Histogram
 from paceline.measure.notes import notes
-from paceline.measure.record import Columns, RunFile
+from paceline.measure.record import RunFile
 from paceline.measure.report import (
     Capacity,
     Distribution,
@@ -27,14 +27,11 @@ from paceline.measure.report import (
     Trend,
 )
 from paceline.measure.row_tally import lag_of, tally_rows
-from paceline.measure.second_tally import seconds_of, tally_seconds
+from paceline.measure.second_tally import tally_seconds
 from paceline.measure.server_series import server_series, server_values
 from paceline.measure.slo import judge, objectives, slo_state
 from paceline.measure.tally import Ended, Tally, is_constant, is_open
 from paceline.measure.validity import Asked, Evidence, first_problem, validity
-
-MOST_ROWS = 2_000_000
-"""Runs of more are summarised by histograms, within 0.05 %."""
 
 _QUANTILE = re.compile(r"(?:(ttft|tpot|itl)_)?(p[\d.]+)_ms")
 _WITHOUT_THRESHOLDS = ("p95_ms",)
@@ -107,11 +104,7 @@ def _ended(run: RunFile) -> tuple[Ended, str]:
 
 
 def _tally(run: RunFile, ended: Ended, goals: tuple[Objective, ...]) -> Tally:
-    if not run.seconds and len(run.columns) <= MOST_ROWS:
-        return tally_rows(run, ended, limits(goals))
-    if not run.seconds:
-        run = replace(run, seconds=seconds_of(run.columns), columns=Columns.empty())
-    return tally_seconds(run, ended, limits(goals))
+    return (tally_seconds if run.seconds else tally_rows)(run, ended, limits(goals))
 
 
 def _with_unsent(tally: Tally, run: RunFile) -> Tally:

@@ -42,6 +42,7 @@ ALIASES: dict[str, str | dict[str, dict[str, str]]] = {
 OTHER_VARIABLES: dict[str, str] = {
     "PACELINE_CONFIG": "Settings file, when `--config` names none.",
     "PACELINE_DEBUG": "1 shows the traceback of an error of the command line.",
+    "PACELINE_RUNS": "Folder of the runs that `paceline measure` keeps.",
     "PACELINE_REQUIRE_REDIS": "1 makes tests that need redis-server fail instead of skip.",
     "PACELINE_PEERS_HOME": "Folder of the environments that `benchmarks/peers` installs.",
 }

@@ -77,7 +77,7 @@ def run_worker(task: Task, worker: int, news_fd: int, orders_fd: int) -> None:
     """Run to the end; called in the child, which has nothing else to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and gives the order
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _allow_descriptors(task.plan.max_connections + _SPARE_DESCRIPTORS)
+    _allow_descriptors(max(task.plan.max_connections, len(task.schedule.users)) + _SPARE_DESCRIPTORS)
     # Nothing here makes circles that need collecting, and a collection would stop the clock of whoever is measured.
     gc.collect()
     gc.freeze()

@@ -72,7 +72,9 @@ class CapacitySearch:
             message = f"start rate {start:g}/s is not within {self._least:g} to {most:g}: start inside the rates allowed"
             raise ConfigError(message, param="start")
         if not 0.0 < resolution < 1.0:
-            raise ConfigError(f"resolution {resolution:g} is not between 0 and 1: 0.03 is 3 %", param="resolution")
+            raise ConfigError(
+                f"resolution {resolution:g} is not between 0 and 1: 0.03 is 3 %", param="resolution"
+            )
         self._limit, self._start, self._most = limit, start, most
         self._resolution, self._probes = resolution, probes
         self._failed_share, self._level, self._seed = failed_share, level, seed
@@ -119,6 +121,12 @@ class CapacitySearch:
             return None
         return self._around(held, broke)
 
+    @property
+    def short(self) -> bool:
+        """Whether the last steady probe was too short to have an interval: make the next ones longer."""
+        steady = [probe for probe in self.tried if probe.sustained]
+        return bool(steady) and steady[-1].latency.low is None
+
     def result(self) -> Capacity:
         """The capacity as far as the probes tell it, at any time."""
         held, broke = self._bracket()
@@ -134,7 +142,9 @@ class CapacitySearch:
         value, low, high = self._estimate(held, broke)
         width = (high - low) / 2.0 / value
         enough = width <= self._resolution
-        reason = None if enough else f"within {width:.1%} after {count} probes, {self._resolution:.1%} was asked"
+        reason = (
+            None if enough else f"within {width:.1%} after {count} probes, {self._resolution:.1%} was asked"
+        )
         rate = Interval(value, low, high, float(count), count, reason, enough, self._level)
         return Capacity("found", rate, count)
 
@@ -191,9 +201,7 @@ class CapacitySearch:
     def _narrow(self) -> bool:
         found = self.result()
         rate = found.rate
-        near = [
-            probe for probe in self.tried if rate.value and abs(probe.rate / rate.value - 1.0) < 0.15
-        ]
+        near = [probe for probe in self.tried if rate.value and abs(probe.rate / rate.value - 1.0) < 0.15]
         return rate.enough and len(near) >= 3
 
     def _estimate(self, held: float, broke: float) -> tuple[float, float, float]:

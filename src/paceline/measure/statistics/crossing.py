@@ -12,7 +12,7 @@ from paceline.measure.statistics.quantile import quantile
 
 REPLICATES = 400
 UNKNOWN_SPREAD = 0.5
-"""Taken when no point knows its spread."""
+"""Of a quantile without an interval: too few effective samples beyond it."""
 _ALIKE = 0.12
 """Points so close in rate are equally noisy."""
 _NEAR = 0.3
@@ -41,15 +41,13 @@ def _smooth(points: Sequence[Point], limit: float) -> list[_Fitted]:
     """Points as the line takes them.
 
     A probe that by luck saw no busy spell reads both low and sure; weighed by its own spread it would pull the
-    crossing up. Hence neighbours share theirs (root mean square), and one too wild to have any gets the widest.
+    crossing up. Hence neighbours share theirs (root mean square), and one too short to have any counts as very wide.
     The mean of 1 / x of a lognormal x is exp(s^2 / 2) too large.
     """
-    known = [point for point in points if point.spread is not None]
-    widest = max((point.spread or 0.0 for point in known), default=UNKNOWN_SPREAD)
     fitted = []
     for point in points:
         spreads = [
-            (widest if other.spread is None else other.spread) ** 2
+            (UNKNOWN_SPREAD if other.spread is None else other.spread) ** 2
             for other in points
             if abs(other.rate / point.rate - 1.0) < _ALIKE
         ]

@@ -56,7 +56,9 @@ def paired(
     Raises ConfigError for unequal lengths.
     """
     if len(a) != len(b):
-        message = f"run A has {len(a)} paired requests and run B {len(b)}: give the pairs that both runs answered"
+        message = (
+            f"run A has {len(a)} paired requests and run B {len(b)}: give the pairs that both runs answered"
+        )
         raise ConfigError(message, param="baseline")
     refused = _refusal(_one(a, q, level)) or _refusal(_one(b, q, level))
     if refused:
