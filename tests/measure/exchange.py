@@ -15,6 +15,8 @@ class Options:
 
     delay_ms: float = 0.0
     """Before the first byte of every answer."""
+    serial_ms: float = 0.0
+    """As long takes every request, one after another: a queue with a known capacity."""
     body: str = '{"ok": true}'
     status: int = 200
     """Of behaviour `status`, and of every second answer of `alternating`."""

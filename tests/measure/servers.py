@@ -53,10 +53,13 @@ class Listener:
     def __init__(self, behaviour: str, options: Options) -> None:
         self._behaviour, self._options = BEHAVIOURS[behaviour], options
         self._numbers = itertools.count()
+        self._one_by_one = asyncio.Lock()
         self.seen = Seen()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = next(self._numbers)
+        # asyncio leaves Nagle's algorithm on for sockets that were not made with a protocol number.
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._opened(1)
         self.seen.connections += 1
         try:
@@ -66,8 +69,8 @@ class Listener:
                 link = writer.get_extra_info("socket")
                 link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the caller left
+        except (OSError, EOFError, ValueError):
+            pass  # the caller left, or said what is no request
         finally:
             self._opened(-1)
             writer.close()
@@ -89,6 +92,9 @@ class Listener:
             self._count(request)
             if self._options.delay_ms:
                 await asyncio.sleep(self._options.delay_ms / 1e3)
+            if self._options.serial_ms:
+                async with self._one_by_one:
+                    await asyncio.sleep(self._options.serial_ms / 1e3)
             await self._behaviour(exchange)
             if last:
                 raise Hangup

@@ -176,6 +176,7 @@ class _Page:
         except (OSError, HTTPException, ValueError):
             return
         self.answered = self.answered or bool(told)
+        self._absent = not self.answered  # a page, but not one of metrics
         self._told = told
 
 

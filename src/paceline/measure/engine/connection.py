@@ -69,20 +69,18 @@ class Connection:
         "_unsent",
         "_wiring",
         "chunks",
-        "closing",
         "fd",
         "first_ns",
         "index",
         "intended_ns",
         "payload",
-        "retried",
         "sent_ns",
         "size",
         "stage",
         "started_ns",
         "state",
         "user",
-        "uses",
+        "used",
     )
 
     def __init__(self, wiring: Wiring) -> None:
@@ -96,16 +94,13 @@ class Connection:
         self._send: Any = None
         self.fd = -1
         self.state = CLOSED
-        self.uses = 0
-        """Whole answers on the present socket."""
+        self.used = False
+        """Whether the present socket has brought a whole answer."""
         self.user: Any = None
-        self.closing = False
-        """Whether the server said that it would close after the last answer."""
         self.index = self.stage = 0
         self.intended_ns = self.started_ns = self.sent_ns = self.first_ns = 0
         self.payload = b""
         self.size = 0
-        self.retried = False
         self.chunks: Chunks = []
 
     # --- a request -------------------------------------------------------------------------------------------
@@ -116,7 +111,6 @@ class Connection:
         self.stage = stage
         self.intended_ns = intended_ns
         self.payload = payload
-        self.retried = False
         self.size = 0
         self.started_ns = now_ns = monotonic_ns()
         if self.state == IDLE:
@@ -130,13 +124,12 @@ class Connection:
         wiring = self._wiring
         try:
             self._socket, code = open_socket(wiring.resolved, kernel_timestamps=wiring.kernel)
-        except OSError as error:  # no descriptors or ports are left
-            self._fail(Failure.UNREACHABLE, error)
+        except OSError:  # no descriptors or ports are left
+            self._fail(Failure.UNREACHABLE)
             return
         self.fd = self._socket.fileno()
         wiring.ready[self.fd] = self.ready
-        self.uses = 0
-        self.closing = False
+        self.used = False
         if code:
             wiring.poller.add(self.fd, 0)
             self._fail(_of_errno(code))
@@ -153,8 +146,8 @@ class Connection:
             sent = self._send(payload)
         except BlockingIOError:
             sent = 0
-        except OSError as error:
-            self._fail(Failure.RESET, error)
+        except OSError:
+            self._fail(Failure.RESET)
             return
         if sent != len(payload) or (self._tls is not None and self._tls.pending):
             self._unsent = payload[sent:]
@@ -180,13 +173,13 @@ class Connection:
         except BlockingIOError:
             return
         except OSError as error:
-            self._fail(Failure.TLS if isinstance(error, ssl.SSLError) else Failure.RESET, error)
+            self._fail(Failure.TLS if isinstance(error, ssl.SSLError) else Failure.RESET)
             return
         template = wiring.template
-        if template is not None and not self.size and template.fits(data):
+        if template is not None and not self.size and (data == template.data or template.fits(data)):
             self.first_ns = at_ns
             self.size = len(data)
-            self.uses += 1
+            self.used = True
             self.state = IDLE
             if wiring.keep:
                 self.chunks = [(at_ns, data)]
@@ -223,7 +216,7 @@ class Connection:
 
     def _whole(self, framing: Framing, at_ns: int) -> None:
         status = framing.status
-        self.uses += 1
+        self.used = True
         self.state = IDLE
         if framing.keep_alive and not framing.excess:
             framing.next()
@@ -265,8 +258,8 @@ class Connection:
                 self._unsent = self._unsent[self._send(self._unsent) :]
         except BlockingIOError:
             return
-        except OSError as error:
-            self._fail(Failure.RESET, error)
+        except OSError:
+            self._fail(Failure.RESET)
             return
         if not self._unsent:
             self._stop_writing()
@@ -295,8 +288,8 @@ class Connection:
         assert self._tls is not None
         try:
             done = self._tls.handshake()
-        except OSError as error:
-            self._fail(Failure.TLS, error)
+        except OSError:
+            self._fail(Failure.TLS)
             return
         if done:
             self._use(self._tls)
@@ -313,13 +306,12 @@ class Connection:
 
     # --- the end ---------------------------------------------------------------------------------------------
 
-    def _fail(self, failure: Failure, _error: OSError | None = None) -> None:
+    def _fail(self, failure: Failure) -> None:
         at_ns = monotonic_ns()
-        stale = self.uses > 0 and not self.size and failure in {Failure.RESET, Failure.CLOSED}
+        stale = self.used and not self.size and failure in {Failure.RESET, Failure.CLOSED}
         self.close()
-        if stale and not self.retried:
+        if stale:
             # The server closed an idle connection just as we used it: every client sends again on a new one.
-            self.retried = True
             self.first_ns = self.sent_ns = -1
             self.open()
             return

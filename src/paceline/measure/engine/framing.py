@@ -1,7 +1,8 @@
 """Where an HTTP answer ends: llhttp finds it, and a template of the last answer finds it faster when they look alike.
 
-`Template` is exact, not a guess: same length, same status line, the same Content-Length at the same place and the
-end of the head at the same place leave no room for another framing. Everything else takes the parser.
+`Template` is exact, not a guess: the very same bytes end where they ended before, and so do others of the same
+length with the same status line, the same Content-Length at the same place and the end of the head at the same place.
+Everything else takes the parser.
 """
 
 from __future__ import annotations
@@ -93,27 +94,41 @@ class Framing:
 class Template:
     """What a whole answer in one piece looked like."""
 
-    __slots__ = ("end_at", "length", "length_at", "length_line", "length_to", "status", "status_line")
+    __slots__ = (
+        "_end_at",
+        "_length",
+        "_length_at",
+        "_length_line",
+        "_length_to",
+        "_status_line",
+        "data",
+        "status",
+    )
 
     def __init__(self, data: bytes, status: int) -> None:
         """`data` is a whole answer with a Content-Length that keeps the connection alive."""
-        self.end_at = data.index(_END)
-        found = _LENGTH.search(data, 0, self.end_at + 2)
+        self.data = data
+        """The newest that fitted: answers in a row often differ in nothing, and comparing them is the cheapest."""
+        self._end_at = data.index(_END)
+        found = _LENGTH.search(data, 0, self._end_at + 2)
         assert found is not None
-        self.length = len(data)
-        self.length_at, self.length_to = found.span()
-        self.length_line = found[0]
+        self._length = len(data)
+        self._length_at, self._length_to = found.span()
+        self._length_line = found[0]
         self.status = status
-        self.status_line = data[:12]
+        self._status_line = data[:12]
 
     def fits(self, data: bytes) -> bool:
         """Whether `data` is a whole answer with the status of this one."""
-        return (
-            len(data) == self.length
-            and data.startswith(self.status_line)
-            and data[self.length_at : self.length_to] == self.length_line
-            and data.find(_END) == self.end_at
-        )
+        if (
+            len(data) == self._length
+            and data.startswith(self._status_line)
+            and data[self._length_at : self._length_to] == self._length_line
+            and data.find(_END) == self._end_at
+        ):
+            self.data = data
+            return True
+        return False
 
 
 def template_of(data: bytes, framing: Framing) -> Template | None:

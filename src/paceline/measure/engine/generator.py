@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +66,7 @@ class Generator:
         self._rules = rules
         self._start_ns = rules.start_ns
         self._any_success = not rules.statuses
+        self._closes = not rules.keep_alive
         self._poller = wiring.poller
         self._ready = wiring.ready
         self._wiring = wiring
@@ -74,6 +76,7 @@ class Generator:
         self._tokens: list[tuple[int, array[int]]] = []
         self._unread: deque[tuple[Row, Chunks]] = deque()
         self._source: Source
+        self._free: Callable[[Connection, int], None]
         self.stopping = False
         self.ended: str | None = None
         """Set it to end at once; what is in flight is forgotten."""
@@ -85,6 +88,7 @@ class Generator:
     def run(self, source: Source) -> None:
         """Carry out the source's requests."""
         self._source = source
+        self._free = source.free
         ready = self._ready
         clock = time.monotonic_ns
         next_tick_ns = self._rules.start_ns
@@ -97,11 +101,13 @@ class Generator:
                 self._on_tick(now_ns)
                 if self._over():
                     break
-            for fd, what in self._wait(min(source.next_ns, next_tick_ns)):
+            until_ns = source.next_ns
+            paced = until_ns != FOREVER_NS
+            for fd, what in self._wait(min(until_ns, next_tick_ns)):
                 take = ready.get(fd)
                 if take is not None:  # closed by an event before it in this list
                     take(what)
-                if source.next_ns != FOREVER_NS and source.next_ns <= (now_ns := clock()):
+                if paced and source.next_ns <= (now_ns := clock()):
                     source.due(now_ns)
         self._finish()
 
@@ -155,10 +161,9 @@ class Generator:
             self._unread.append((row, connection.chunks))
         else:
             self._rows.append(row)
-        if not self._rules.keep_alive:
+        if self._closes:
             connection.close()
-        connection.payload = b""
-        self._source.free(connection, at_ns)
+        self._free(connection, at_ns)
 
     def _failed(self, connection: Connection, failure: Failure, at_ns: int) -> None:
         if not connection.payload:  # opened ahead of the run; the request that needs it will tell
@@ -182,8 +187,7 @@ class Generator:
                 int(Tier.UNKNOWN),
             )
         )
-        connection.payload = b""
-        self._source.free(connection, at_ns)
+        self._free(connection, at_ns)
 
     def _settled(self, connection: Connection) -> None:
         self._source.settled(connection)

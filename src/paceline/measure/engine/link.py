@@ -15,7 +15,7 @@ from paceline.measure.request import Address
 SO_TIMESTAMPNS = 35
 """Linux; Python has no name for it."""
 ANCILLARY_BYTES = 64
-READ_BYTES = 262_144
+READ_BYTES = 65_536
 _TIMESPEC = Struct("qq")
 HAS_KERNEL_TIMESTAMPS = sys.platform == "linux"
 

@@ -145,6 +145,7 @@ class ClosedSource:
         self._payloads = share.payloads
         self._wiring = wiring
         self._step = share.workers
+        self._distinct = len(share.payloads)
         self._think_ns = schedule.think_ns
         self._next_index = share.worker
         self._end = schedule.requests if schedule.requests is not None else FOREVER_NS
@@ -156,7 +157,6 @@ class ClosedSource:
         heapq.heapify(self._begins)
         """(when, user): who starts or has thought."""
         self._connection_of: dict[int, Connection] = {}
-        self._stopped = False
         self.connections: list[Connection] = []
         self.next_ns = self._begins[0][0] if self._begins else FOREVER_NS
 
@@ -178,22 +178,21 @@ class ClosedSource:
 
     def _send(self, connection: Connection, intended_ns: int) -> None:
         index = self._next_index
-        if index >= self._end or self._stopped:
+        if index >= self._end:
             return
         if intended_ns >= self._stops_ns[connection.user]:
             connection.close()
             return
         self._next_index = index + self._step
-        payloads = self._payloads
         stage = bisect_right(self._stage_ends_ns, intended_ns) if self._staged else 0
-        connection.request(index, stage, intended_ns, payloads[index % len(payloads)])
+        connection.request(index, stage, intended_ns, self._payloads[index % self._distinct])
 
     def free(self, connection: Connection, now_ns: int) -> None:
         """See `Source`."""
-        if not self._think_ns and (connection.uses or connection.size):
+        think = self._think_ns
+        if not think and (connection.used or connection.size):
             self._send(connection, now_ns)
             return
-        think = self._think_ns
         pause_ns = think[connection.index % len(think)] if think else REST_NS
         heapq.heappush(self._begins, (now_ns + pause_ns, connection.user))
         self.next_ns = self._begins[0][0]
@@ -203,7 +202,7 @@ class ClosedSource:
 
     def stop(self) -> None:
         """See `Source`."""
-        self._stopped = True
+        self._end = 0
         self._begins.clear()
         self.next_ns = FOREVER_NS
 

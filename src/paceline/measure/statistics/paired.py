@@ -6,6 +6,7 @@ import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import exp, hypot, log, sqrt
 from statistics import NormalDist
 
@@ -16,6 +17,8 @@ from paceline.measure.statistics.quantile import quantile
 from paceline.measure.statistics.student import t_quantile
 
 REPLICATES = 1_000
+MOST_BLOCKS = 48
+"""Enough for the spread of replicates to be known; more only cost time."""
 POWER = 0.8
 GRID = 256
 _REACH = 6.0
@@ -68,13 +71,12 @@ def paired(
     influence = _influence(a, b, before, after, q, cells)
     width = len(a) // cells
     seen = long_run([value / width for value in influence], width)
-    block = cells // seen.batches
-    draw_a, draw_b = _resampler(a, cells, q), _resampler(b, cells, q)
+    block = cells // min(seen.batches, MOST_BLOCKS)
+    draw_a, draw_b = _resampler(a, cells, block, q), _resampler(b, cells, block, q)
     source = random.Random(seed)  # noqa: S311 - a repeatable resampling, not a secret
     drawn = []
     for _ in range(REPLICATES):
-        starts = source.choices(range(cells), k=seen.batches)
-        chosen = [(start + step) % cells for start in starts for step in range(block)]
+        chosen = source.choices(range(cells), k=cells // block)
         drawn.append((draw_a(chosen), draw_b(chosen)))
     stretch = _stretch(seen, influence, block, width, level)
     low, high = _limits([y - x for x, y in drawn], after - before, stretch, level)
@@ -163,12 +165,17 @@ def _stretch(seen: LongRun, influence: Sequence[float], block: int, width: int, 
     """Student's t over the normal, times what resampled blocks of this length miss of the long-run deviation."""
     cells = len(influence)
     mean = sum(influence) / cells
-    wrapped = [*influence, *influence[: block - 1]]
-    sums = [sum(wrapped[at : at + block]) - block * mean for at in range(cells)]
-    resampled = sum(value * value for value in sums) / cells / (block * width)
+    sums = _circular(influence, block)
+    resampled = sum((value - block * mean) ** 2 for value in sums) / cells / (block * width)
     missed = sqrt(seen.variance / resampled) if resampled > 0.0 else 1.0
     share = 0.5 + level / 2.0
     return max(1.0, missed) * t_quantile(share, seen.freedom) / NormalDist().inv_cdf(share)
+
+
+def _circular(cells: Sequence[float], block: int) -> list[float]:
+    """The sum of `block` cells from each cell on, the first following the last."""
+    around = list(accumulate([*cells, *cells[: block - 1]], initial=0.0))
+    return [after - before for before, after in zip(around, around[block:], strict=False)]
 
 
 def _limits(drawn: Sequence[float], value: float, stretch: float, level: float) -> tuple[float, float]:
@@ -178,14 +185,17 @@ def _limits(drawn: Sequence[float], value: float, stretch: float, level: float) 
     return value + (low - value) * stretch, value + (high - value) * stretch
 
 
-def _resampler(values: Sequence[float], cells: int, q: float | None) -> Callable[[Sequence[int]], float]:
-    """The statistic of the cells with these numbers, without touching their samples again."""
+def _resampler(
+    values: Sequence[float], cells: int, block: int, q: float | None
+) -> Callable[[Sequence[int]], float]:
+    """The statistic of blocks that begin at these cells, without touching their samples again."""
     width = len(values) // cells
-    starts = range(len(values) - cells * width, len(values), width)
-    if q is None:
-        means = [sum(values[at : at + width]) / width for at in starts]
-        return lambda chosen: sum(map(means.__getitem__, chosen)) / len(chosen)
-    return _quantile_resampler([values[at : at + width] for at in starts], q, _grid(values, q))
+    parts = [values[at : at + width] for at in range(len(values) - cells * width, len(values), width)]
+    size = width * block
+    if q is not None:
+        return _quantile_resampler(parts, q, _grid(values, q), block)
+    sums = _circular([sum(part) for part in parts], block)
+    return lambda chosen: sum(map(sums.__getitem__, chosen)) / (len(chosen) * size)
 
 
 def _grid(values: Sequence[float], q: float) -> list[float]:
@@ -198,20 +208,20 @@ def _grid(values: Sequence[float], q: float) -> list[float]:
 
 
 def _quantile_resampler(
-    parts: Sequence[Sequence[float]], q: float, grid: Sequence[float]
+    parts: Sequence[Sequence[float]], q: float, grid: Sequence[float], block: int
 ) -> Callable[[Sequence[int]], float]:
-    """By bisection over `grid` on the cells' counts of samples up to each threshold, straight lines between."""
+    """By bisection over `grid` on the blocks' counts of samples up to each threshold, straight lines between."""
     counts: list[list[int]] = []  # (cell, threshold)
     for part in parts:
         ordered = sorted(part)
         counts.append([bisect_right(ordered, threshold) for threshold in grid])
-    columns = [list(column) for column in zip(*counts, strict=True)]  # (threshold, cell)
-    width = len(parts[0])
+    columns = [_circular(column, block) for column in zip(*counts, strict=True)]  # (threshold, first cell)
+    size = len(parts[0]) * block
 
     def resample(chosen: Sequence[int]) -> float:
-        rank = q * len(chosen) * width
+        rank = q * len(chosen) * size
         low, high = -1, len(grid) - 1  # count at low < rank <= count at high, where the grid reaches
-        below, upto = 0, 0
+        below, upto = 0.0, 0.0
         while high - low > 1:
             middle = (low + high) // 2
             count = sum(map(columns[middle].__getitem__, chosen))
