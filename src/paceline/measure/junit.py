@@ -64,7 +64,7 @@ def _objective(row: SloRow, report: LoadReport, *, judged: bool) -> Element:
     if not judged:
         SubElement(case, "skipped", message="not judged: the run is INVALID")
     elif row.state == "unknown":
-        SubElement(case, "skipped", message="not measured")
+        SubElement(case, "skipped", message=_clean(wording.state(row)))
     elif row.state != "ok":
         failure = SubElement(
             case,

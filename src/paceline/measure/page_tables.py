@@ -10,7 +10,8 @@ from paceline.measure.chart.svg import drawing, tag
 from paceline.measure.figures import against, count, estimate, number, percent
 from paceline.measure.page_marks import State, facts, section, state_cell, table, typeset
 from paceline.measure.report import Estimate, LoadReport
-from paceline.measure.wording import NOT_JUDGED, STATES, bound
+from paceline.measure.wording import NOT_JUDGED, bound
+from paceline.measure.wording import state as in_words
 
 FAILURES = {
     "refused": "nobody listened at the address",
@@ -46,7 +47,7 @@ def objectives(report: LoadReport) -> str:
     withheld = report.validity.state == "INVALID"
     rows = []
     for row in report.slo:
-        state = state_cell("unknown", NOT_JUDGED) if withheld else state_cell(row.state, STATES[row.state])
+        state = state_cell("unknown", NOT_JUDGED) if withheld else state_cell(row.state, in_words(row))
         limit = row.critical if row.state == "critical" else row.target
         cells = [escape(row.label), state]
         if not withheld:

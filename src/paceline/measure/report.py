@@ -119,6 +119,8 @@ class SloRow(msgspec.Struct, frozen=True):
     low: float | None
     high: float | None
     state: State
+    reason: str | None = None
+    """Why it is not judged though there may be a value: too few samples, for instance."""
 
 
 class Probe(msgspec.Struct, frozen=True):

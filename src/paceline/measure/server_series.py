@@ -50,6 +50,8 @@ def server_values(server: ServerSeries, start_s: float, end_s: float) -> dict[st
     happened to be seen is not the verdict; hits of the whole run.
     """
     inside = [place for place, at in enumerate(server.at_s) if start_s <= at <= end_s]
+    if not inside:  # a run of less than a second: the look behind it is of the time since the look before it
+        inside = list(range(1, len(server.at_s)))
 
     def told(column: list[float | None]) -> list[float]:
         return [value for place in inside if (value := column[place]) is not None]

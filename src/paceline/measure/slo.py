@@ -164,10 +164,14 @@ def read_slo(path: Path) -> tuple[str, ...]:
 
 
 def judge(objectives: Iterable[Objective], values: Mapping[str, Estimate]) -> list[SloRow]:
-    """Each objective beside its value, judged on the value; one that was not measured is `unknown`."""
+    """Each objective beside its value, judged on the value.
+
+    One that was not measured, or whose estimate gives a reason instead of an interval, is `unknown`.
+    """
     rows = []
     for objective in objectives:
         measured = values.get(objective.name, Estimate())
+        doubt = measured.reason if measured.low is None else None
         rows.append(
             SloRow(
                 name=objective.name,
@@ -179,7 +183,8 @@ def judge(objectives: Iterable[Objective], values: Mapping[str, Estimate]) -> li
                 value=measured.value,
                 low=measured.low,
                 high=measured.high,
-                state=objective.state(measured.value),
+                state="unknown" if doubt else objective.state(measured.value),
+                reason=doubt,
             )
         )
     return rows

@@ -14,6 +14,7 @@ from paceline.measure.endurance import LEAST_S, trends
 from paceline.measure.goodput import limits
 from paceline.measure.histogram import Histogram
 from paceline.measure.notes import notes
+from paceline.measure.plan import Plan
 from paceline.measure.record import RunFile
 from paceline.measure.report import (
     Capacity,
@@ -50,7 +51,7 @@ def summarise(run: RunFile, *, capacity: Capacity | None = None) -> LoadReport:
     said = notes(run, tally, lag)
     if judged.state == "INVALID":
         tally = _without_numbers(tally, f"run is invalid: {first_problem(judged)}")
-    rows = judge(goals, _values(tally, server))
+    rows = judge(goals, _values(tally, server, plan))
     return LoadReport(
         run_id=header.run_id,
         made_at=header.made_at,
@@ -199,7 +200,7 @@ def _without_quantiles(stage: StageResult) -> StageResult:
     return msgspec.structs.replace(stage, p50_ms=None, p95_ms=None, p99_ms=None)
 
 
-def _values(tally: Tally, server: ServerSeries | None) -> dict[str, Estimate]:
+def _values(tally: Tally, server: ServerSeries | None, plan: Plan) -> dict[str, Estimate]:
     """Everything an objective can be about, by name."""
     values = _of_distribution("", tally.latency)
     if tally.streaming is not None:
@@ -207,27 +208,40 @@ def _values(tally: Tally, server: ServerSeries | None) -> dict[str, Estimate]:
             values |= _of_distribution(f"{quantity}_", _of_stream(tally.streaming, quantity))
     if server is not None:
         values |= server_values(server, tally.warmup_s, tally.end_s)
+    hits = values.pop("hit_percent", Estimate(tally.hit_percent))
+    if not plan.thresholds and _made_up(plan):
+        hits = msgspec.structs.replace(
+            hits, reason="the texts were made up: how often yours repeat is not known"
+        )
+    rate = tally.done_per_s
     return {
-        "rate_per_s": tally.done_per_s,
+        "rate_per_s": Estimate(rate.value, rate.low, rate.high),
+        "hit_percent": hits,
         "error_percent": Estimate(tally.totals.error_percent),
         "goodput_percent": Estimate(tally.goodput_percent),
         "tokens_per_s": Estimate(tally.tokens_per_s),
-        "hit_percent": Estimate(tally.hit_percent),
         **values,
     }
 
 
+def _made_up(plan: Plan) -> bool:
+    """Whether the bodies are ours."""
+    payload = plan.payload
+    return payload.task != "http" and payload.body is None and payload.body_file is None
+
+
 def _of_distribution(prefix: str, of: Distribution) -> dict[str, Estimate]:
-    """A quantile without enough samples behind it is shown in the report but not judged."""
+    """A quantile without enough samples behind it has a reason, and is shown but not judged."""
     return {
         **{f"{prefix}{name}_ms": _judgeable(estimate) for name, estimate in of.quantiles.items()},
-        f"{prefix}mean_ms": of.mean,
+        f"{prefix}mean_ms": _judgeable(of.mean),
         f"{prefix}max_ms": Estimate(of.max),
     }
 
 
 def _judgeable(estimate: Estimate) -> Estimate:
-    return estimate if estimate.reason in {None, NOT_CONSTANT} else Estimate(reason=estimate.reason)
+    """Of a load that changes there is no interval to be had, and the value is the whole of it."""
+    return Estimate(estimate.value) if estimate.reason == NOT_CONSTANT else estimate
 
 
 def _generator(run: RunFile, lag: Histogram | None) -> Generator:

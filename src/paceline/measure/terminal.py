@@ -229,7 +229,7 @@ def _slo_table(report: LoadReport) -> RenderableType:
             NONE
             if invalid
             else against(row.value, row.low, row.high, _limit(row.state, row.target, row.critical), row.unit),
-            wording.NOT_JUDGED if invalid else wording.STATES[row.state],
+            wording.NOT_JUDGED if invalid else wording.state(row),
         )
         for row in report.slo
     )

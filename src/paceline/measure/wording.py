@@ -37,6 +37,11 @@ COLOURS: dict[str, str] = {
 """Of verdicts and states where there is colour; the word alone says it too."""
 
 
+def state(row: SloRow) -> str:
+    """The state of an objective in words."""
+    return f"{NOT_JUDGED}: {row.reason}" if row.reason and row.value is not None else STATES[row.state]
+
+
 class Verdict(NamedTuple):
     """One word, and why."""
 

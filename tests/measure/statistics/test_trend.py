@@ -6,10 +6,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from queues import response_times
 
 from paceline.measure.statistics.trend import trend
 from paceline.measure.statistics.warmup import mser5
+from queues import response_times
 
 
 def seen(runs, *, cut=False):

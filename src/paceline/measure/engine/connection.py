@@ -79,8 +79,8 @@ class Connection:
         "stage",
         "started_ns",
         "state",
-        "user",
         "used",
+        "user",
     )
 
     def __init__(self, wiring: Wiring) -> None:

@@ -8,6 +8,7 @@ probes gather round the crossing, where they say most, until its interval is nar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from math import inf, sqrt
 from typing import Literal
 
@@ -17,9 +18,11 @@ from paceline.measure.statistics.interval import Interval
 
 Outcome = Literal["found", "never_held", "never_broke", "unknown"]
 GROWTH = 2.0
+_APPROACH = 6
 ACHIEVED = 0.98
 _FAR_ABOVE = 2.0
 """Growing latencies beyond so many limits are those of an overloaded queue, not of a busy spell."""
+_CLOSE = 0.15
 _WIDE = 1.3
 """Brackets wider than this are halved before the line is trusted to place probes close together."""
 
@@ -108,7 +111,7 @@ class CapacitySearch:
         """The rate to try now; None when the search is over."""
         if not self.tried:
             return self._start
-        if len(self.tried) >= self._probes:
+        if self._spent() >= self._probes:
             return None
         held, broke = self._bracket()
         if broke is None:
@@ -147,6 +150,11 @@ class CapacitySearch:
         )
         rate = Interval(value, low, high, float(count), count, reason, enough, self._level)
         return Capacity("found", rate, count)
+
+    def _spent(self) -> int:
+        """Probes counted against the budget: getting near from a start far off counts for so many at most."""
+        approach = sum(1 for _ in takewhile(lambda probe: probe.held == self.tried[0].held, self.tried))
+        return len(self.tried) - max(0, approach - _APPROACH)
 
     def _bracket(self) -> tuple[float | None, float | None]:
         """The highest rate that held and the lowest above it that broke; noise below it is the fit's to judge."""
@@ -194,15 +202,21 @@ class CapacitySearch:
         """By turns a little below and a little above the crossing, as far as the noise is wide."""
         value, low, high = self._estimate(held, broke)
         step = min(0.06, max(self._resolution, (high - low) / 4.0 / value))
-        below = sum(1 for probe in self.tried if probe.sustained and abs(probe.rate / value - 1.0) < 0.15)
+        if not self._broken_near(value):
+            return min(max(high, value * (1.0 + step)), self._most)
+        below = sum(1 for probe in self.tried if probe.sustained and abs(probe.rate / value - 1.0) < _CLOSE)
         rate = value * (1.0 - step if below % 2 else 1.0 + step / 2.0)
         return min(max(rate, self._least), self._most)
 
+    def _broken_near(self, value: float) -> bool:
+        """Whether the objective was seen to break there: a line alone would pass over a cliff."""
+        return any(not probe.held and probe.rate < 1.1 * value for probe in self.tried)
+
     def _narrow(self) -> bool:
-        found = self.result()
-        rate = found.rate
-        near = [probe for probe in self.tried if rate.value and abs(probe.rate / rate.value - 1.0) < 0.15]
-        return rate.enough and len(near) >= 3
+        rate = self.result().rate
+        if not rate.enough or rate.value is None or not self._broken_near(rate.value):
+            return False
+        return sum(1 for probe in self.tried if abs(probe.rate / rate.value - 1.0) < _CLOSE) >= 3
 
     def _estimate(self, held: float, broke: float) -> tuple[float, float, float]:
         """Value, low, high: of the fit, within what collapses allow; the bracket where the latency is a cliff."""
@@ -213,4 +227,8 @@ class CapacitySearch:
         low, high = min(held, broke), max(held, broke)
         if value is None or limits is None or value >= cliff:
             return sqrt(low * high), low, high
-        return value, min(limits[0], value), max(value, min(limits[1], cliff))
+        if limits[1] >= cliff:
+            # The line would go on where the server collapsed: the collapse may lie anywhere above what held.
+            low = min(limits[0], held)
+            return min(value, sqrt(low * cliff)), low, cliff
+        return value, min(limits[0], value), max(limits[1], value)

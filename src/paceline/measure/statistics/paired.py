@@ -179,10 +179,10 @@ def _circular(cells: Sequence[float], block: int) -> list[float]:
 
 
 def _limits(drawn: Sequence[float], value: float, stretch: float, level: float) -> tuple[float, float]:
-    """Percentiles of the replicates, stretched around the value."""
+    """Percentiles of the replicates, stretched around the value, which lies within."""
     ordered = sorted(drawn)
     low, high = quantile(ordered, 0.5 - level / 2.0), quantile(ordered, 0.5 + level / 2.0)
-    return value + (low - value) * stretch, value + (high - value) * stretch
+    return value + min(0.0, low - value) * stretch, value + max(0.0, high - value) * stretch
 
 
 def _resampler(
