@@ -15,7 +15,7 @@ from paceline.measure.series import MOST_STEPS, series_of_rows, series_of_second
 def test_rates_and_percentiles_of_each_second():
     first = [row(i, i * 100 * MS, 20 * MS) for i in range(10)]
     second = [row(10 + i, S + i * 50 * MS, 40 * MS) for i in range(20)]
-    found = series_of_rows(Columns.of(first + second), 2.0)
+    found = series_of_rows(Columns.of(first + second), 2.0, 1)
 
     assert (found.step_s, found.at_s) == (1.0, [0.0, 1.0])
     assert found.offered_per_s == [10.0, 20.0]
@@ -25,7 +25,7 @@ def test_rates_and_percentiles_of_each_second():
 
 
 def test_answers_count_when_they_come_and_their_latency_when_they_were_due():
-    found = series_of_rows(Columns.of([row(0, 100 * MS, 1_500 * MS)]), 2.0)
+    found = series_of_rows(Columns.of([row(0, 100 * MS, 1_500 * MS)]), 2.0, 1)
 
     assert found.done_per_s == [0.0, 1.0]
     assert found.p95_ms == [1_500.0, None]
@@ -35,7 +35,7 @@ def test_answers_count_when_they_come_and_their_latency_when_they_were_due():
 def test_failures_are_counted_when_they_are_known():
     rows = [failed(0, 990 * MS, Failure.TIMEOUT), row(1, 0, MS), failed(2, 500 * MS, Failure.UNSENT)]
     rows[2] = (*rows[2][:5], -1, *rows[2][6:])
-    found = series_of_rows(Columns.of(rows), 2.0)
+    found = series_of_rows(Columns.of(rows), 2.0, 1)
 
     assert found.failed_per_s == [2.0, 0.0]
     assert found.in_flight == pytest.approx([0.006, 0.0])
@@ -44,9 +44,9 @@ def test_failures_are_counted_when_they_are_known():
 def test_a_short_drain_belongs_to_the_last_second_and_a_long_one_has_its_own():
     rows = [row(i, i * 100 * MS, 50 * MS) for i in range(10)]
 
-    assert series_of_rows(Columns.of(rows), 1.2).at_s == [0.0]
-    assert series_of_rows(Columns.of(rows), 1.2).offered_per_s == [pytest.approx(10 / 1.2)]
-    assert series_of_rows(Columns.of(rows), 1.6).at_s == [0.0, 1.0]
+    assert series_of_rows(Columns.of(rows), 1.2, 1).at_s == [0.0]
+    assert series_of_rows(Columns.of(rows), 1.2, 1).offered_per_s == [pytest.approx(10 / 1.2)]
+    assert series_of_rows(Columns.of(rows), 1.6, 1).at_s == [0.0, 1.0]
 
 
 def test_long_runs_have_longer_steps_of_whole_seconds():
@@ -59,7 +59,7 @@ def test_long_runs_have_longer_steps_of_whole_seconds():
 
 
 def test_nothing_makes_one_empty_step():
-    found = series_of_rows(Columns.empty(), 0.0)
+    found = series_of_rows(Columns.empty(), 0.0, 1)
 
     assert (found.at_s, found.done_per_s, found.p50_ms) == ([0.0], [0.0], [None])
 

@@ -1,4 +1,4 @@
-"""A run second by second, or by a whole number of seconds so that there are at most 600 steps.
+"""A run second by second, by a whole number of seconds so that there are at most 600 steps, or by parts of one.
 
 Percentiles of a step are those of the good answers to requests that were due in it.
 """
@@ -17,13 +17,16 @@ from paceline.measure.record import Columns, Second
 from paceline.measure.report import Series
 
 MOST_STEPS = 600
+SHORT_STEPS = 50
+"""A run of a few seconds is shown by the finest of `PARTS_S` that makes at most so many steps."""
+PARTS_S = (0.02, 0.05, 0.1)
 
 
 @dataclass(slots=True)
 class Steps:
     """Counts by step; the last one may be shorter, or by half a step longer, than the others."""
 
-    step_s: int
+    step_s: float
     end_s: float
     due: list[int] = field(init=False)
     done: list[int] = field(init=False)
@@ -47,7 +50,7 @@ class Steps:
         p50, p95, p99 = (list(column) for column in zip(*quantiles, strict=True))
         return Series(
             step_s=float(self.step_s),
-            at_s=[float(step * self.step_s) for step in range(len(self))],
+            at_s=[round(step * self.step_s, 3) for step in range(len(self))],
             offered_per_s=[count / length for count, length in zip(self.due, lengths, strict=True)],
             done_per_s=[count / length for count, length in zip(self.done, lengths, strict=True)],
             failed_per_s=[count / length for count, length in zip(self.failed, lengths, strict=True)],
@@ -63,11 +66,16 @@ def step_of(end_s: float) -> int:
     return max(1, math.ceil(end_s / MOST_STEPS))
 
 
-def series_of_rows(columns: Columns, end_s: float) -> Series:
-    """`end_s` includes the wait for the last answers. In flight is the step's mean of what is due and not answered."""
-    steps = Steps(step_of(end_s), end_s)
+def part_of(end_s: float) -> float:
+    """Seconds of a step where every request has its own row."""
+    return next((part for part in PARTS_S if end_s <= part * SHORT_STEPS), float(step_of(end_s)))
+
+
+def series_of_rows(columns: Columns, end_s: float, step_s: float | None = None) -> Series:
+    """`end_s` includes the wait for the last answers, and None chooses the step. In flight is the step's mean of what is due and not answered."""
+    steps = Steps(step_s or part_of(end_s), end_s)
     last = len(steps) - 1
-    step_ns = steps.step_s * 1_000_000_000
+    step_ns = round(steps.step_s * 1_000_000_000)
     values = [array("d") for _ in range(last + 1)]
     waited_ns = [0] * (last + 1)
     opened = [0] * (last + 2)  # how many requests begin, less those that end, to be in flight for whole steps
@@ -101,7 +109,7 @@ def series_of_seconds(seconds: Sequence[Second], end_s: float) -> Series:
     last = len(steps) - 1
     histograms = [Histogram() for _ in range(last + 1)]
     for second in seconds:
-        step = min(second.at_s // steps.step_s, last)
+        step = min(int(second.at_s // steps.step_s), last)
         failed = sum(second.failed.values())
         steps.due[step] += second.done + failed
         steps.done[step] += second.done

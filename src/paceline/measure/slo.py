@@ -166,12 +166,11 @@ def read_slo(path: Path) -> tuple[str, ...]:
 def judge(objectives: Iterable[Objective], values: Mapping[str, Estimate]) -> list[SloRow]:
     """Each objective beside its value, judged on the value.
 
-    One that was not measured, or whose estimate gives a reason instead of an interval, is `unknown`.
+    One that was not measured, or whose estimate gives a reason to doubt it, is `unknown`.
     """
     rows = []
     for objective in objectives:
         measured = values.get(objective.name, Estimate())
-        doubt = measured.reason if measured.low is None else None
         rows.append(
             SloRow(
                 name=objective.name,
@@ -183,8 +182,8 @@ def judge(objectives: Iterable[Objective], values: Mapping[str, Estimate]) -> li
                 value=measured.value,
                 low=measured.low,
                 high=measured.high,
-                state="unknown" if doubt else objective.state(measured.value),
-                reason=doubt,
+                state="unknown" if measured.reason else objective.state(measured.value),
+                reason=measured.reason,
             )
         )
     return rows

@@ -51,7 +51,7 @@ class Capacity:
 class CapacitySearch:
     """Rates per second; `limit` and the intervals told in one unit, such as milliseconds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword options with defaults
         self,
         limit: float,
         start: float,
@@ -83,7 +83,7 @@ class CapacitySearch:
         self._failed_share, self._level, self._seed = failed_share, level, seed
         self.tried: list[Tried] = []
 
-    def tell(
+    def tell(  # noqa: PLR0913 - what a probe measured
         self,
         rate: float,
         done_per_s: float,
@@ -159,7 +159,7 @@ class CapacitySearch:
     def _bracket(self) -> tuple[float | None, float | None]:
         """The highest rate that held and the lowest above it that broke; noise below it is the fit's to judge."""
         broken = [probe.rate for probe in self.tried if not probe.held]
-        floor = min((probe.rate for probe in self.tried if not probe.sustained), default=inf)
+        floor = self._cliff()
         held = max((probe.rate for probe in self.tried if probe.held and probe.rate < floor), default=None)
         if held is None:
             return None, min(broken, default=None)
@@ -196,17 +196,23 @@ class CapacitySearch:
         ]
         guess = crossing(points, self._limit) or sqrt(held * broke)
         ratio = broke / held
-        return min(max(guess, held * ratio**0.2), held * ratio**0.8)
+        return min(max(guess, held * float(ratio**0.2)), held * float(ratio**0.8))
 
     def _around(self, held: float, broke: float) -> float:
         """By turns a little below and a little above the crossing, as far as the noise is wide."""
         value, low, high = self._estimate(held, broke)
+        if high >= self._cliff() > held:
+            return sqrt(held * self._cliff())
         step = min(0.06, max(self._resolution, (high - low) / 4.0 / value))
         if not self._broken_near(value):
             return min(max(high, value * (1.0 + step)), self._most)
         below = sum(1 for probe in self.tried if probe.sustained and abs(probe.rate / value - 1.0) < _CLOSE)
         rate = value * (1.0 - step if below % 2 else 1.0 + step / 2.0)
         return min(max(rate, self._least), self._most)
+
+    def _cliff(self) -> float:
+        """The lowest rate at which the server collapsed."""
+        return min((probe.rate for probe in self.tried if not probe.sustained), default=inf)
 
     def _broken_near(self, value: float) -> bool:
         """Whether the objective was seen to break there: a line alone would pass over a cliff."""
@@ -221,7 +227,7 @@ class CapacitySearch:
     def _estimate(self, held: float, broke: float) -> tuple[float, float, float]:
         """Value, low, high: of the fit, within what collapses allow; the bracket where the latency is a cliff."""
         points = self._points()
-        cliff = min((probe.rate for probe in self.tried if not probe.sustained), default=inf)
+        cliff = self._cliff()
         value = crossing(points, self._limit)
         limits = crossing_interval(points, self._limit, self._level, self._seed)
         low, high = min(held, broke), max(held, broke)

@@ -134,8 +134,7 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     means = [
         sum(values[start : start + width]) / width for start in range(count - cells * width, count, width)
     ]
-    plain = sum((sample - value) ** 2 for sample in values) / (count - 1)
-    return _mean_of(value, count, plain, long_run(means, width), level)
+    return _mean_of(values, value, long_run(means, width), level)
 
 
 def rate_interval(done_per_window: Sequence[float], window_s: float, level: float = LEVEL) -> Interval:
@@ -156,14 +155,15 @@ def rate_interval(done_per_window: Sequence[float], window_s: float, level: floa
     means = [
         sum(rates[start : start + width]) / width for start in range(windows - cells * width, windows, width)
     ]
-    plain = sum((rate - value) ** 2 for rate in rates) / (windows - 1)
-    return _mean_of(value, windows, plain, long_run(means, width), level, least=LEAST_WINDOWS / 2)
+    return _mean_of(rates, value, long_run(means, width), level, least=LEAST_WINDOWS / 2)
 
 
 def _mean_of(
-    value: float, count: int, plain: float, seen: LongRun, level: float, least: float = BEYOND
+    samples: Sequence[float], value: float, seen: LongRun, level: float, least: float = BEYOND
 ) -> Interval:
-    """`plain` is the variance of one sample; independent samples are the best that is assumed."""
+    """Independent samples are the best that is assumed."""
+    count = len(samples)
+    plain = sum((sample - value) ** 2 for sample in samples) / (count - 1)
     variance = max(seen.variance, plain)
     effective = count * plain / variance if variance > 0.0 else float(count)
     reach = t_quantile(0.5 + level / 2.0, seen.freedom) * sqrt(variance / count)

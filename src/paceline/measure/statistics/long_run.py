@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 
 FEWEST_BATCHES = 24
@@ -50,7 +51,7 @@ def lag_one(values: Sequence[float]) -> float:
     squares = sum(value * value for value in off)
     if squares <= 0.0:
         return 0.0
-    return sum(a * b for a, b in zip(off, off[1:], strict=False)) / squares + 1.0 / len(values)
+    return sum(a * b for a, b in pairwise(off)) / squares + 1.0 / len(values)
 
 
 def inflation(correlation: float) -> float:

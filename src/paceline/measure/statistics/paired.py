@@ -68,7 +68,7 @@ def paired(
         return Difference(None, pairs=len(a), reason=refused)
     before, after = _statistic(a, q), _statistic(b, q)
     cells = cell_count(len(a))
-    influence = _influence(a, b, before, after, q, cells)
+    influence = _influence(a, b, q, cells)
     width = len(a) // cells
     seen = long_run([value / width for value in influence], width)
     block = cells // min(seen.batches, MOST_BLOCKS)
@@ -79,8 +79,8 @@ def paired(
         chosen = source.choices(range(cells), k=cells // block)
         drawn.append((draw_a(chosen), draw_b(chosen)))
     stretch = _stretch(seen, influence, block, width, level)
-    low, high = _limits([y - x for x, y in drawn], after - before, stretch, level)
-    difference = _difference(before, after, low, high, level, pairs=len(a))
+    limits = _limits([y - x for x, y in drawn], after - before, stretch, level)
+    difference = _difference(before, after, limits, level, pairs=len(a))
     if before <= 0.0 or any(x <= 0.0 for x, _ in drawn):
         return difference
     ratio = after / before - 1.0
@@ -101,8 +101,7 @@ def unpaired(
     if refused:
         return Difference(None, reason=refused)
     x, y = _bounds(one), _bounds(two)
-    low, high = _mover(x, y)
-    difference = _difference(x[0], y[0], low, high, level, pairs=0)
+    difference = _difference(x[0], y[0], _mover(x, y), level, pairs=0)
     if min(x) <= 0.0 or min(y) <= 0.0:
         return difference
     low, high = _mover((log(x[0]), log(x[1]), log(x[2])), (log(y[0]), log(y[1]), log(y[2])))
@@ -134,9 +133,10 @@ def _mover(x: tuple[float, float, float], y: tuple[float, float, float]) -> tupl
 
 
 def _difference(
-    before: float, after: float, low: float, high: float, level: float, *, pairs: int
+    before: float, after: float, limits: tuple[float, float], level: float, *, pairs: int
 ) -> Difference:
     """With the least effect seen at 80 % power: the half-width is z, the effect z + z(power) standard errors."""
+    low, high = limits
     normal = NormalDist()
     more = 1.0 + normal.inv_cdf(POWER) / normal.inv_cdf(0.5 + level / 2.0)
     detectable = (high - low) / 2.0 * more
@@ -150,10 +150,9 @@ def _statistic(values: Sequence[float], q: float | None) -> float:
     return sum(values) / len(values) if q is None else quantile(sorted(values), q)
 
 
-def _influence(
-    a: Sequence[float], b: Sequence[float], before: float, after: float, q: float | None, cells: int
-) -> list[float]:
+def _influence(a: Sequence[float], b: Sequence[float], q: float | None, cells: int) -> list[float]:
     """What each cell of pairs adds to the difference, up to a common factor; a leading rest is left out."""
+    before, after = _statistic(a, q), _statistic(b, q)
     width = len(a) // cells
     spans = [slice(at, at + width) for at in range(len(a) - cells * width, len(a), width)]
     if q is None:

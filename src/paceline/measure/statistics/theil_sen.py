@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 from statistics import NormalDist, linear_regression, median
 
@@ -33,7 +34,7 @@ def thin(at_s: Sequence[float], values: Sequence[float], points: int) -> tuple[l
     if count <= points:
         return list(at_s), list(values)
     edges = [count * index // points for index in range(points + 1)]
-    spans = list(zip(edges, edges[1:], strict=False))
+    spans = list(pairwise(edges))
     return [median(at_s[a:b]) for a, b in spans], [median(values[a:b]) for a, b in spans]
 
 

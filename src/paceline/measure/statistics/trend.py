@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import copysign, sqrt
 from statistics import mean, median, stdev
 from typing import Literal
@@ -31,7 +32,7 @@ def trend(values: Sequence[float]) -> Steadiness:
     if count < LEAST_SAMPLES:
         return "unknown"
     edges = [count * index // BATCHES for index in range(BATCHES + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
     pairs = [(i, j) for i in range(BATCHES) for j in range(i + 1, BATCHES)]
     score = sum(copysign(1.0, means[j] - means[i]) for i, j in pairs if means[j] != means[i])
     slope = median((means[j] - means[i]) / (j - i) for i, j in pairs)
@@ -48,6 +49,6 @@ def _drifts(means: Sequence[float], score: float) -> bool:
 
     The steps of a steady series undo one another, so that there this test is silent.
     """
-    steps = [(after - before) * copysign(1.0, score) for before, after in zip(means, means[1:], strict=False)]
+    steps = [(after - before) * copysign(1.0, score) for before, after in pairwise(means)]
     spread = stdev(steps)
     return mean(steps) * sqrt(len(steps)) > t_quantile(0.5 + LEVEL / 2.0, len(steps) - 1) * spread
