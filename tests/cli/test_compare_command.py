@@ -7,10 +7,10 @@ import pytest
 from recorded import HOST, record, walk
 
 from paceline.cli import run
-from paceline.measure.compare import Comparison
-from paceline.measure.record_file import read
-from paceline.measure.store import Store
-from paceline.measure.summary import summarise
+from paceline.measure.analysis.summary import summarise
+from paceline.measure.comparison.compare import Comparison
+from paceline.measure.records.record_file import read
+from paceline.measure.records.store import Store
 
 BASE = walk(2000)
 

@@ -15,7 +15,7 @@ from paceline.cli.measure_options import (
 )
 from paceline.cli.measure_plan import plan_of
 from paceline.measure.plan import ClosedLoop, Expect, OpenLoop, Payload, Replay, Stage, Stopping
-from paceline.measure.scenario import UNBOUNDED_S
+from paceline.measure.scenarios.scenario import UNBOUNDED_S
 
 URL = "http://localhost:8080"
 GROUPS = {

@@ -6,10 +6,10 @@ import pytest
 from recorded import record, walk
 
 from paceline.cli import run
-from paceline.measure.record_file import read
+from paceline.measure.analysis.summary import summarise
+from paceline.measure.records.record_file import read
+from paceline.measure.records.store import Store
 from paceline.measure.report import decode
-from paceline.measure.store import Store
-from paceline.measure.summary import summarise
 
 BASE = walk(500)
 

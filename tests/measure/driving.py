@@ -15,8 +15,8 @@ from paceline.measure.engine.crew import Crew
 from paceline.measure.engine.tally import News
 from paceline.measure.failure import Failure
 from paceline.measure.plan import ClosedLoop, OpenLoop, Payload, Plan, Stage, Target
-from paceline.measure.record import RunFile
-from paceline.measure.record_file import create, read
+from paceline.measure.records.record import RunFile
+from paceline.measure.records.record_file import create, read
 from paceline.measure.session import _header, _task, prepare
 
 

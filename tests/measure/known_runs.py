@@ -9,9 +9,9 @@ from itertools import accumulate
 
 from paceline.measure.engine.seconds import Seconds
 from paceline.measure.failure import Failure
-from paceline.measure.histogram import Histogram
 from paceline.measure.plan import ClosedLoop, Load, OpenLoop, Payload, Plan, Stage, Target
-from paceline.measure.record import Columns, Header, RunFile, Second, ServerSample, Tokens, WorkerEnd
+from paceline.measure.records.histogram import Histogram
+from paceline.measure.records.record import Columns, Header, RunFile, Second, ServerSample, Tokens, WorkerEnd
 from paceline.measure.report import Host
 
 HOST = Host("9f3a62c1", "bench-04", "EPYC", 2, 8_000_000_000, "Linux 6.8", "3.11.9")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from paceline.measure.plan import ClosedLoop, OpenLoop, Payload, Plan, Stage, Target
-from paceline.measure.record import COLUMNS, Header, WorkerEnd
-from paceline.measure.record_file import RecordWriter, create
+from paceline.measure.records.record import COLUMNS, Header, WorkerEnd
+from paceline.measure.records.record_file import RecordWriter, create
 from paceline.measure.report import Host
 
 HOST = Host("0123456789ab", "bench-01", "AMD EPYC 9354", 32, 2**36, "Linux 6.8", "3.11.9")

@@ -9,9 +9,9 @@ import pytest
 from paceline.base.slo import DEFAULT_OBJECTIVES
 from paceline.measure.engine.tally import News
 from paceline.measure.failure import Failure
+from paceline.measure.load.schedule import make_schedule
 from paceline.measure.observer import Observer
 from paceline.measure.plan import ClosedLoop, OpenLoop, Plan, Stage, Target
-from paceline.measure.schedule import make_schedule
 
 MS = 1_000_000
 

@@ -12,9 +12,9 @@ from driving import closed_plan, open_plan, trusting
 from servers import serving
 
 from paceline.base.errors import PacelineError, Unreachable
+from paceline.measure.load.request import requests
 from paceline.measure.plan import Expect, Payload
 from paceline.measure.probe import check_answers, discover, name_model
-from paceline.measure.request import requests
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from driving import chat, closed_plan, open_plan
 from servers import serving
 
 from paceline.base.errors import ConfigError, PacelineError, Unreachable
+from paceline.measure.analysis.summary import summarise
 from paceline.measure.plan import Stopping
-from paceline.measure.record_file import read
+from paceline.measure.records.record_file import read
 from paceline.measure.session import Onlooker, measure
-from paceline.measure.summary import summarise
 
 
 @pytest.fixture

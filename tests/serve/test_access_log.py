@@ -17,8 +17,8 @@ from running import refused, running
 
 from paceline.base.errors import ConfigError, Overloaded
 from paceline.flow.limiter import LimitPolicy
+from paceline.measure.load.trace import load_trace
 from paceline.measure.plan import Payload, Plan, Replay, Target
-from paceline.measure.trace import load_trace
 from paceline.serve.access_log import AccessLog, Line, open_access_log, pieces
 from paceline.serve.policy import AuthPolicy
 

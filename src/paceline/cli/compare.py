@@ -11,8 +11,8 @@ from paceline.base.errors import ConfigError
 from paceline.cli.console import say, say_note
 
 if TYPE_CHECKING:
-    from paceline.measure.change import Change
-    from paceline.measure.compare import Comparison, Side
+    from paceline.measure.comparison.change import Change
+    from paceline.measure.comparison.compare import Comparison, Side
 
 command = App(
     name="compare",
@@ -44,9 +44,9 @@ def compare(
 
     Runs of the same seed and load are paired request by request, which shows smaller differences.
     """
-    from paceline.measure import compare as comparing  # noqa: PLC0415 - `--help` does without
-    from paceline.measure.named_run import open_run  # noqa: PLC0415
-    from paceline.measure.store import Store  # noqa: PLC0415
+    from paceline.measure.comparison import compare as comparing  # noqa: PLC0415 - `--help` does without
+    from paceline.measure.records.named_run import open_run  # noqa: PLC0415
+    from paceline.measure.records.store import Store  # noqa: PLC0415
 
     store = Store()
     found = comparing.compare(open_run(a, store), open_run(b, store), margin=share(margin), force=force)
@@ -108,7 +108,7 @@ def _method(found: Comparison) -> str:
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    from paceline.measure.figures import NONE, measured  # noqa: PLC0415
+    from paceline.measure.render.figures import NONE, measured  # noqa: PLC0415
 
     points = change.unit == "%"
     shown = change.difference if points or change.relative.value is None else change.relative

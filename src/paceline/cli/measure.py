@@ -26,7 +26,7 @@ from paceline.cli.measure_options import (
 )
 
 if TYPE_CHECKING:
-    from paceline.measure.scenario import Phase
+    from paceline.measure.scenarios.scenario import Phase
 
 command = App(
     name="measure",
@@ -73,7 +73,7 @@ def measure(
 
 def list_scenarios() -> int:
     """Print the presets."""
-    from paceline.measure import presets  # noqa: PLC0415
+    from paceline.measure.scenarios import presets  # noqa: PLC0415
 
     for name in presets.names():
         say(f"{name:<12} {presets.named(name).description}")
@@ -83,7 +83,7 @@ def list_scenarios() -> int:
 def print_scenario(name: str | None) -> int:
     """Print the file of a preset. Raises ConfigError without a name or for one that is none."""
     from paceline.base.errors import ConfigError  # noqa: PLC0415
-    from paceline.measure import presets  # noqa: PLC0415
+    from paceline.measure.scenarios import presets  # noqa: PLC0415
 
     if name is None:
         raise ConfigError(
@@ -95,8 +95,8 @@ def print_scenario(name: str | None) -> int:
 
 def export(phases: list[Phase]) -> int:
     """Print the k6 script."""
-    from paceline.measure.bodies import bodies  # noqa: PLC0415
-    from paceline.measure.k6 import script  # noqa: PLC0415
+    from paceline.measure.load.bodies import bodies  # noqa: PLC0415
+    from paceline.measure.scenarios.k6 import script  # noqa: PLC0415
 
     if phases[0].find_task:
         say_note(

@@ -17,9 +17,7 @@ from paceline.cli.measure_options import (
     MeasureOptions,
     TargetOptions,
 )
-from paceline.measure import presets
-from paceline.measure.address import address
-from paceline.measure.duration import duration_s
+from paceline.measure.load.address import address
 from paceline.measure.plan import (
     ClosedLoop,
     Expect,
@@ -33,7 +31,9 @@ from paceline.measure.plan import (
     Target,
     Task,
 )
-from paceline.measure.scenario import (
+from paceline.measure.scenarios import presets
+from paceline.measure.scenarios.duration import duration_s
+from paceline.measure.scenarios.scenario import (
     DEFAULT_DURATION_S,
     SEARCH_RATE,
     SEARCH_THRESHOLD,

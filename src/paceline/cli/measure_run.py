@@ -17,11 +17,11 @@ from paceline.base.errors import ConfigError
 from paceline.cli.console import say, say_note
 from paceline.cli.measure_options import MeasureOptions, OutputOptions
 from paceline.measure.report import LoadReport
-from paceline.measure.scenario import Phase
+from paceline.measure.scenarios.scenario import Phase
 from paceline.measure.slo import slo_state
 
 if TYPE_CHECKING:
-    from paceline.measure.named_run import NamedRun
+    from paceline.measure.records.named_run import NamedRun
 
 Form = Literal["html", "json", "csv", "junit"]
 FORMS: tuple[Form, ...] = ("html", "json", "csv", "junit")
@@ -88,7 +88,7 @@ def run_phase(phase: Phase, options: MeasureOptions, files: Files, interrupted: 
     """Run it, print and write its report; returns the exit status."""
     if phase.kind == "errors":
         return _try_errors(phase, options, interrupted)
-    from paceline.measure.live import live  # noqa: PLC0415
+    from paceline.measure.render.live import live  # noqa: PLC0415
     from paceline.measure.saturation import find_capacity  # noqa: PLC0415
     from paceline.measure.session import Onlooker, measure  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def run_phase(phase: Phase, options: MeasureOptions, files: Files, interrupted: 
 
         say(encode(report).decode())
     else:
-        from paceline.measure.terminal import show  # noqa: PLC0415
+        from paceline.measure.render.terminal import show  # noqa: PLC0415
 
         show(
             report, files={"records": files.records, **{_LABELS[form]: path for form, path in files.reports}}
@@ -167,7 +167,7 @@ def _write(report: LoadReport, files: Files) -> None:
             path.write_bytes(_rendered(report, form))
         except OSError as error:
             say_note(f"--output {path}: {error.strerror or error}")
-    from paceline.measure.store import Store  # noqa: PLC0415
+    from paceline.measure.records.store import Store  # noqa: PLC0415
 
     try:
         Store().save(report, files.records)
@@ -181,14 +181,14 @@ def _rendered(report: LoadReport, form: Form) -> bytes:
 
         return encode(report)
     if form == "html":
-        from paceline.measure.page import render  # noqa: PLC0415
+        from paceline.measure.render.page import render  # noqa: PLC0415
 
         return render(report).encode()
     if form == "csv":
-        from paceline.measure import csv_file  # noqa: PLC0415
+        from paceline.measure.render import csv_file  # noqa: PLC0415
 
         return csv_file.render(report).encode()
-    from paceline.measure import junit  # noqa: PLC0415
+    from paceline.measure.render import junit  # noqa: PLC0415
 
     return junit.render(report).encode()
 
@@ -196,8 +196,8 @@ def _rendered(report: LoadReport, form: Form) -> bytes:
 def _compare(baseline: NamedRun, report: LoadReport, records: Path, *, as_json: bool) -> int:
     """Print how the run stands beside the earlier one; the exit status is that of `paceline compare`."""
     from paceline.cli.compare import STATUS, table  # noqa: PLC0415
-    from paceline.measure.compare import compare  # noqa: PLC0415
-    from paceline.measure.named_run import NamedRun  # noqa: PLC0415
+    from paceline.measure.comparison.compare import compare  # noqa: PLC0415
+    from paceline.measure.records.named_run import NamedRun  # noqa: PLC0415
 
     try:
         found = compare(baseline, NamedRun(report, records))
@@ -224,8 +224,8 @@ def _form(text: str) -> tuple[Form, Path]:
 
 
 def _earlier(baseline: str, phase: Phase) -> NamedRun:
-    from paceline.measure.named_run import open_run  # noqa: PLC0415 - opens the store
-    from paceline.measure.store import Store  # noqa: PLC0415
+    from paceline.measure.records.named_run import open_run  # noqa: PLC0415 - opens the store
+    from paceline.measure.records.store import Store  # noqa: PLC0415
 
     return open_run(f"{baseline} {phase.part}" if phase.part else baseline, Store())
 
@@ -239,6 +239,6 @@ def _named(path: Path, phase: Phase) -> Path:
 
 
 def _in_store() -> Path:
-    from paceline.measure.store import default_folder  # noqa: PLC0415
+    from paceline.measure.records.store import default_folder  # noqa: PLC0415
 
     return default_folder() / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}.records"

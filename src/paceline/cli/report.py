@@ -41,8 +41,8 @@ def report(
 
     A records file is summarised anew, also one of a run that was broken off.
     """
-    from paceline.measure.named_run import open_run  # noqa: PLC0415 - `--help` does without
-    from paceline.measure.store import Store  # noqa: PLC0415
+    from paceline.measure.records.named_run import open_run  # noqa: PLC0415 - `--help` does without
+    from paceline.measure.records.store import Store  # noqa: PLC0415
 
     named = open_run(run, Store())
     printed = json is not None and str(json) == "-"
@@ -58,7 +58,7 @@ def report(
     if printed:
         say(_json(named.report))
         return
-    from paceline.measure.terminal import show  # noqa: PLC0415
+    from paceline.measure.render.terminal import show  # noqa: PLC0415
 
     show(named.report, files={"records": named.records} if named.records else {})
 
@@ -75,7 +75,7 @@ def _write(option: str, path: Path, text: str) -> None:
 
 
 def _html(found: LoadReport) -> str:
-    from paceline.measure.page import render  # noqa: PLC0415
+    from paceline.measure.render.page import render  # noqa: PLC0415
 
     return render(found)
 
@@ -87,12 +87,12 @@ def _json(found: LoadReport) -> str:
 
 
 def _csv(found: LoadReport) -> str:
-    from paceline.measure.csv_file import render  # noqa: PLC0415
+    from paceline.measure.render.csv_file import render  # noqa: PLC0415
 
     return render(found)
 
 
 def _junit(found: LoadReport) -> str:
-    from paceline.measure.junit import render  # noqa: PLC0415
+    from paceline.measure.render.junit import render  # noqa: PLC0415
 
     return render(found)

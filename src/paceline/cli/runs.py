@@ -11,7 +11,7 @@ from paceline.base.errors import ConfigError
 from paceline.cli.console import say, say_note
 
 if TYPE_CHECKING:
-    from paceline.measure.store import StoredRun
+    from paceline.measure.records.store import StoredRun
 
 command = App(
     name="runs",
@@ -34,7 +34,7 @@ def runs(
     """List the runs that are kept, the latest first."""
     if limit < 0:
         raise ConfigError(f"--limit {limit}: expected 0 or more", param="limit")
-    from paceline.measure.store import Store  # noqa: PLC0415 - `--help` does without
+    from paceline.measure.records.store import Store  # noqa: PLC0415 - `--help` does without
 
     store = Store()
     found = store.runs(limit or None)
@@ -53,7 +53,7 @@ def rm(*run: Annotated[str, Parameter(help="Ids, their beginnings, names, last o
     """Remove runs and their records."""
     if not run:
         raise ConfigError("no run named; `paceline runs` lists them", param="run")
-    from paceline.measure.store import Store  # noqa: PLC0415
+    from paceline.measure.records.store import Store  # noqa: PLC0415
 
     store = Store()
     # All are looked up first: `rm last last~1` means two runs, and a wrong name removes none.
@@ -65,14 +65,14 @@ def rm(*run: Annotated[str, Parameter(help="Ids, their beginnings, names, last o
 @command.command
 def prune(*, keep: Annotated[int, Parameter(help="How many of the latest runs stay.")]) -> None:
     """Remove all but the latest runs."""
-    from paceline.measure.store import Store  # noqa: PLC0415
+    from paceline.measure.records.store import Store  # noqa: PLC0415
 
     say_note(f"removed {len(Store().prune(keep))} runs")
 
 
 def table(found: list[StoredRun]) -> str:
     """One line a run. Of an INVALID run no percentile is shown."""
-    from paceline.measure.figures import latency, percent, rate  # noqa: PLC0415
+    from paceline.measure.render.figures import latency, percent, rate  # noqa: PLC0415
 
     rows = [("id", "name", "began", "rate", "p50", "p95", "errors", "validity", "url")]
     for run in found:

@@ -16,8 +16,8 @@ from paceline.base.errors import Unreachable
 from paceline.base.slo import State
 from paceline.measure.engine.link import resolve
 from paceline.measure.exchange import exchange
+from paceline.measure.load.request import address, requests, serialise
 from paceline.measure.plan import Plan, Target
-from paceline.measure.request import address, requests, serialise
 
 SCHEMA = "paceline.error-conditions/1"
 OVERSIZED_BYTES = 16 << 20

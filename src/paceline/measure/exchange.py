@@ -12,8 +12,8 @@ import httptools
 from paceline.base.errors import Unreachable
 from paceline.measure.engine.framing import Framing, Malformed
 from paceline.measure.engine.link import READ_BYTES, resolve, tls_context
+from paceline.measure.load.request import Address, address
 from paceline.measure.plan import Target
-from paceline.measure.request import Address, address
 
 MAX_ANSWER_BYTES = 64 << 20
 

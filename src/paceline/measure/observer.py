@@ -9,10 +9,10 @@ from paceline.base.slo import Objective
 from paceline.measure import slo
 from paceline.measure.engine.tally import News
 from paceline.measure.failure import Failure
-from paceline.measure.histogram import Histogram
+from paceline.measure.load.schedule import Schedule
 from paceline.measure.progress import Progress
+from paceline.measure.records.histogram import Histogram
 from paceline.measure.report import Estimate
-from paceline.measure.schedule import Schedule
 
 RECENT_S = 1.0
 LEAST_FAILURES_JUDGED = 100

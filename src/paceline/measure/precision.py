@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paceline.measure.plan import Plan
-from paceline.measure.record_file import read
+from paceline.measure.records.record_file import read
 from paceline.measure.statistics.sequential import look, next_look
 
 

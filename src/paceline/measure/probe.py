@@ -8,8 +8,8 @@ import msgspec
 
 from paceline.base.errors import PacelineError
 from paceline.measure.exchange import Exchanged, exchange
+from paceline.measure.load.request import serialise
 from paceline.measure.plan import Plan, Target, Task
-from paceline.measure.request import serialise
 
 
 class _Model(msgspec.Struct):

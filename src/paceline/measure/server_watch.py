@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from paceline.measure.record import ServerSample
+from paceline.measure.records.record import ServerSample
 
 if TYPE_CHECKING:
     import ssl

@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING
 from paceline import __version__
 from paceline.base.errors import ConfigError, Unreachable
 from paceline.measure import slo
+from paceline.measure.analysis.summary import summarise
 from paceline.measure.credentials import concealed
 from paceline.measure.engine.answer import Reading
 from paceline.measure.engine.crew import Crew
 from paceline.measure.engine.link import resolve, tls_context
 from paceline.measure.engine.worker import Task
-from paceline.measure.host import this_host
+from paceline.measure.load.request import Address, address, requests
+from paceline.measure.load.schedule import Schedule, make_schedule
+from paceline.measure.load.trace import load_trace
 from paceline.measure.observer import Observer
 from paceline.measure.plan import Plan
 from paceline.measure.precision import PrecisionWatch
 from paceline.measure.probe import check_answers
 from paceline.measure.progress import Progress
-from paceline.measure.record import Header
-from paceline.measure.record_file import RecordWriter, create, read
-from paceline.measure.request import Address, address, requests
-from paceline.measure.schedule import Schedule, make_schedule
+from paceline.measure.records.host import this_host
+from paceline.measure.records.record import Header
+from paceline.measure.records.record_file import RecordWriter, create, read
 from paceline.measure.server_watch import TIMEOUT_S, ServerWatch
-from paceline.measure.summary import summarise
-from paceline.measure.trace import load_trace
 
 if TYPE_CHECKING:
     from paceline.measure.report import LoadReport

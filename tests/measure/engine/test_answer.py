@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from paceline.measure.engine.answer import read_answer
 from paceline.measure.failure import Failure
-from paceline.measure.record import Tier
+from paceline.measure.records.record import Tier
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

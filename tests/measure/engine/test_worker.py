@@ -13,7 +13,7 @@ from servers import serving
 
 from paceline.measure.failure import Failure
 from paceline.measure.plan import ClosedLoop, Expect, OpenLoop, Payload, Plan, Stage, Stopping, Target
-from paceline.measure.record import Tier
+from paceline.measure.records.record import Tier
 
 ENDS = ["ok", "chunked", "close_delimited", "interim", "slow_head"]
 

@@ -44,12 +44,12 @@ def covers(found, truth):
 
 @pytest.mark.parametrize("utilisation", [0.8])
 def test_finds_the_capacity_of_one_queue(utilisation):
-    """20 searches of at most 12 probes; 17 of 20 is 2.0 standard errors below 95 %."""
+    """12 searches of at most 12 probes; 10 of 12 is two misses. The 100 repetitions are a slow test."""
     limit = true_quantile(utilisation, 0.95)
-    found = [search(seed, limit, start=0.04 + 0.007 * seed) for seed in range(20)]
+    found = [search(seed, limit, start=0.04 + 0.01 * seed) for seed in range(12)]
 
     assert all(capacity.outcome == "found" for capacity in found)
-    assert sum(covers(capacity, utilisation) for capacity in found) >= 17
+    assert sum(covers(capacity, utilisation) for capacity in found) >= 10
     assert all(capacity.probes <= 12 for capacity in found)
     assert np.median([(c.rate.high - c.rate.low) / 2 / c.rate.value for c in found]) <= 0.04
 

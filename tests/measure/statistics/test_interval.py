@@ -36,19 +36,20 @@ def independent(rows, q):
     return ordered[:, int((count - 1) * (q - reach))], ordered[:, int((count - 1) * (q + reach)) + 1]
 
 
-@pytest.mark.parametrize("start", ["steady", "empty"])
+@pytest.mark.parametrize("start", ["steady", pytest.param("empty", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("utilisation", [0.3, 0.5, 0.7, 0.8])
 def test_p95_of_a_queue_is_covered_in_300_repetitions(utilisation, start):
-    """The requirement: at least 90 % with 16,000 samples; started empty, the warm-up is cut by MSER-5."""
+    """The requirement: at least 90 % with 16,000 samples; started empty, the warm-up is cut by MSER-5.
+
+    A run that refuses to print counts as one that does not cover.
+    """
     skip = 3_000 if start == "steady" else 0
     runs = response_times(utilisation, samples=16_000, repetitions=300, seed=31, skip=skip)
     rows = runs.tolist()
     found = [quantile_interval(row if start == "steady" else row[mser5(row) :], 0.95) for row in rows]
-    covered, printed, wrong = coverage(found, true_quantile(utilisation, 0.95))
+    covered, printed, _ = coverage(found, true_quantile(utilisation, 0.95))
 
-    assert covered >= 0.9
-    assert wrong <= 0.08
-    assert printed >= 0.88
+    assert covered * printed >= 0.9
 
 
 def test_the_interval_for_independent_samples_fails_the_same_queue():
@@ -61,7 +62,7 @@ def test_the_interval_for_independent_samples_fails_the_same_queue():
 
 
 @pytest.mark.parametrize("service", ["exponential", "lognormal", "bimodal"])
-@pytest.mark.parametrize("q", [0.5, 0.95, 0.99])
+@pytest.mark.parametrize("q", [pytest.param(0.5, marks=pytest.mark.slow), 0.95, 0.99])
 def test_other_services_and_quantiles_at_half_load(service, q):
     """100 repetitions of 16,000; 0.88 is 3.2 standard errors below 95 %."""
     rows = response_times(0.5, samples=16_000, repetitions=100, service=service, seed=7, skip=2_000).tolist()
@@ -74,7 +75,7 @@ def test_other_services_and_quantiles_at_half_load(service, q):
 
 
 @pytest.mark.parametrize("service", ["exponential", "lognormal", "bimodal"])
-@pytest.mark.parametrize("utilisation", [0.3, 0.7])
+@pytest.mark.parametrize("utilisation", [pytest.param(0.3, marks=pytest.mark.slow), 0.7])
 def test_the_mean_is_covered(utilisation, service):
     """100 repetitions of 16,000."""
     rows = response_times(

@@ -16,7 +16,7 @@ import msgspec
 
 from paceline.measure.engine.connection import Chunks
 from paceline.measure.failure import Failure
-from paceline.measure.record import Tier
+from paceline.measure.records.record import Tier
 
 Reading = Literal["none", "tier", "json", "stream"]
 """How much of an answer is read: nothing, its head, its usage, or every event."""

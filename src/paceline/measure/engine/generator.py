@@ -23,7 +23,7 @@ from paceline.measure.engine.poller import FOREVER_NS
 from paceline.measure.engine.source import Source
 from paceline.measure.engine.tally import Tally
 from paceline.measure.failure import Failure
-from paceline.measure.record import Row, Tier
+from paceline.measure.records.record import Row, Tier
 
 TICK_NS = 100_000_000
 _STATUS = int(Failure.STATUS)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from struct import Struct
 from typing import Any
 
-from paceline.measure.request import Address
+from paceline.measure.load.request import Address
 
 SO_TIMESTAMPNS = 35
 """Linux; Python has no name for it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array import array
 
-from paceline.measure.histogram import bucket
-from paceline.measure.record import Row, Second, Tier
+from paceline.measure.records.histogram import bucket
+from paceline.measure.records.record import Row, Second, Tier
 
 SECOND_NS = 1_000_000_000
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from paceline.measure.engine.connection import IDLE, Connection, Wiring
 from paceline.measure.engine.poller import FOREVER_NS
-from paceline.measure.schedule import Schedule
+from paceline.measure.load.schedule import Schedule
 
 REST_NS = 100_000_000
 """A user who could not connect tries again after this long."""

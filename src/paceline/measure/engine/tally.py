@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from paceline.measure.histogram import bucket
-from paceline.measure.record import Row
+from paceline.measure.records.histogram import bucket
+from paceline.measure.records.record import Row
 
 SAMPLE = 200
 """Latencies told per tick; the records have them all."""

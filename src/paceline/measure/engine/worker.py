@@ -29,12 +29,12 @@ from paceline.measure.engine.poller import READ, make_poller
 from paceline.measure.engine.seconds import Seconds
 from paceline.measure.engine.source import ClosedSource, OpenSource, Share, Source
 from paceline.measure.engine.tally import News, Tally
-from paceline.measure.histogram import Histogram
+from paceline.measure.load.request import Address
+from paceline.measure.load.schedule import Schedule
 from paceline.measure.plan import ClosedLoop, OpenLoop, Plan
-from paceline.measure.record import Row, WorkerEnd
-from paceline.measure.record_file import RecordWriter
-from paceline.measure.request import Address
-from paceline.measure.schedule import Schedule
+from paceline.measure.records.histogram import Histogram
+from paceline.measure.records.record import Row, WorkerEnd
+from paceline.measure.records.record_file import RecordWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

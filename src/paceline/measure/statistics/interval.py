@@ -16,6 +16,8 @@ from paceline.measure.statistics.student import t_quantile
 
 BEYOND = 10
 """Effective samples that must lie beyond a quantile before it is known well enough to judge by."""
+BOUNDED = 3
+"""And before anything bounds it: with 3 expected, the chance that none lies beyond is 5 % (Hanley 1983)."""
 LEAST_WINDOWS = 8
 _TAIL = 0.5
 """A tail is taken to be at least 1 + this times as inflated as the median. In queues it is 2.1 to 2.7 times; a run that
@@ -61,9 +63,9 @@ def quantile_interval(
 
     The share of samples below the quantile is a mean, whose long-run variance batches show; a Student interval of
     the share is read back through the order statistics (Woodruff 1952). So it is skewed as the samples are, needs no
-    density, and for independent samples is the binomial interval, a few per cent wider. No interval is given when
-    fewer than 96 values came, or when the share's interval reaches 1 (or 0), where no sample bounds it: below about
-    4.5 effective samples beyond the quantile. `enough` asks for 10.
+    density, and for independent samples is the binomial interval, a few per cent wider. Where the share's interval
+    reaches 1, the largest sample bounds it. No interval is given for fewer than 96 values, or with fewer than 3
+    effective samples beyond the quantile, when not even the largest can be relied on. `enough` asks for 10.
     """
     if not 0.0 < q < 1.0:
         message = f"quantile {q} is not between 0 and 1"
@@ -86,10 +88,10 @@ def quantile_interval(
     reach = t_quantile(0.5 + level / 2.0, freedom) * sqrt(q * (1.0 - q) / effective)
     enough = effective >= needed(q)
     reason = None if enough else f"{effective:.0f} independent samples, {name_of(q)} needs {needed(q):,}"
-    if q - reach <= 0.0 or q + reach >= 1.0:
+    if effective < BOUNDED / min(q, 1.0 - q):
         why = reason or f"{effective:.0f} independent samples cannot bound {name_of(q)} at this level"
         return Interval(value, None, None, effective, batches, why, enough=False, level=level)
-    low = in_order[int((count - 1) * (q - reach))]
+    low = in_order[max(0, int((count - 1) * (q - reach)))]
     high = in_order[min(count - 1, int((count - 1) * (q + reach)) + 1)]
     return Interval(value, float(low), float(high), effective, batches, reason, enough, level)
 

@@ -1,0 +1,1 @@
+"""From records to the report: counting, timing, judging whether to believe it."""

@@ -1,0 +1,69 @@
+"""The body of every different request of a run, made before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from paceline.base.errors import ConfigError
+from paceline.measure.load.body_file import STREAMED, given_bodies
+from paceline.measure.load.trace import Shape, Trace
+from paceline.measure.load.words import Prompter
+from paceline.measure.plan import Payload, Plan
+
+
+def bodies(plan: Plan, trace: Trace | None) -> list[bytes | None]:
+    """Bodies by the index that the schedule's `request` holds; None is a request without one.
+
+    The user's own are taken in turn. Without any, an AI task has `payload.distinct` made of words and the seed, or
+    with a trace those of its lengths (a word of ours is about a token). Raises ConfigError.
+    """
+    payload = plan.payload
+    if payload.stream and payload.task == "embeddings":
+        raise ConfigError(
+            "embeddings are not streamed; leave stream out or take task completions or chat",
+            param="payload.stream",
+        )
+    given = given_bodies(payload)
+    if trace is not None:
+        shapes = trace.shapes
+    elif given:
+        return [*given]
+    elif payload.task == "http":
+        return [None]
+    else:
+        shapes = tuple(
+            Shape(payload.prompt_words, payload.max_tokens, turn=turn) for turn in range(payload.distinct)
+        )
+    prompter = Prompter(plan.seed, max(shape.turn * shape.rows + shape.rows for shape in shapes))
+    return [_body(payload, shape, given, prompter) for shape in shapes]
+
+
+def _body(payload: Payload, shape: Shape, given: list[bytes], prompter: Prompter) -> bytes | None:
+    if shape.body is not None or shape.bodyless:
+        return shape.body
+    if given:
+        return given[shape.turn]
+    if payload.task == "http":
+        return None
+    fields: dict[str, Any] = {} if payload.model is None else {"model": payload.model}
+    if payload.task == "embeddings":
+        fields["input"] = _texts(shape, prompter)
+        return msgspec.json.encode(fields)
+    prompt = prompter.prompt(shape.turn, shape.words)
+    if payload.task == "chat":
+        fields["messages"] = [{"role": "user", "content": prompt}]
+    else:
+        fields["prompt"] = prompt
+    fields["max_tokens"] = shape.max_tokens
+    return msgspec.json.encode(fields | STREAMED if payload.stream else fields)
+
+
+def _texts(shape: Shape, prompter: Prompter) -> str | list[str]:
+    """One text, or as many as the recorded request had, its words shared out evenly."""
+    if shape.rows == 1:
+        return prompter.prompt(shape.turn, shape.words)
+    each, longer = divmod(shape.words, shape.rows)
+    first = shape.turn * shape.rows
+    return [prompter.prompt(first + row, max(1, each + (row < longer))) for row in range(shape.rows)]

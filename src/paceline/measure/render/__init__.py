@@ -1,0 +1,1 @@
+"""The report for people and for other programs: terminal, HTML, CSV, JUnit."""
