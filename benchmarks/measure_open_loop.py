@@ -26,7 +26,7 @@ def main() -> int:
         server: dict[str, list[dict[str, float]]] = {name: [] for name in given.only}
 
         def run(name: str, rate: int = rate, server: dict[str, list[dict[str, float]]] = server) -> Figures:
-            with responder("delay", delay_us=DELAY_US) as target:
+            with responder("delay", spin_us=0, delay_us=DELAY_US) as target:
                 figures = OPEN[name](target, rate, given.seconds)
                 stats = target.stats()
             server[name].append(stats)

@@ -115,7 +115,7 @@ def test_the_same_seed_says_the_same(runs):
 
 def test_what_cannot_be_compared_says_why():
     """Too few pairs; a tail too thin; pairs that are none."""
-    values = np.random.default_rng(1).standard_exponential(300).tolist()
+    values = np.random.default_rng(1).standard_exponential(200).tolist()
 
     assert paired(values[:20], values[:20]).reason == "20 samples, an interval needs 96 or more"
     assert "p99 needs 1,000" in paired(values, values, 0.99).reason

@@ -25,7 +25,10 @@ from paceline.measure.engine.tally import Tally
 from paceline.measure.failure import Failure
 from paceline.measure.records.record import Row, Tier
 
-TICK_NS = 100_000_000
+FLUSH_NS = 10_000_000
+"""Rows are written in small pieces: a large one would take longer than the next request may wait."""
+TICK_EVERY = 10
+"""Flushes to a tick."""
 _STATUS = int(Failure.STATUS)
 SLACK_NS = 300_000
 """Answers are read only when nothing is due for so long; reading one takes some tens of microseconds."""
@@ -55,8 +58,8 @@ class Keeper(Protocol):
     def keep(self, rows: list[Row], tokens: list[tuple[int, array[int]]]) -> None:
         """Finished requests, and (index, instants of the tokens) of those that were streamed."""
 
-    def tick(self, now_ns: int) -> None:
-        """Ten times a second."""
+    def tick(self, now_ns: int, in_flight: int) -> None:
+        """Ten times a second, with the number of requests that await an answer."""
 
 
 class Generator:
@@ -77,6 +80,7 @@ class Generator:
         self._unread: deque[tuple[Row, Chunks]] = deque()
         self._source: Source
         self._free: Callable[[Connection, int], None]
+        self._flushes = 0
         self.stopping = False
         self.ended: str | None = None
         """Set it to end at once; what is in flight is forgotten."""
@@ -97,9 +101,8 @@ class Generator:
             if source.next_ns <= now_ns:
                 source.due(now_ns)
             if now_ns >= next_tick_ns:
-                next_tick_ns = max(next_tick_ns + TICK_NS, now_ns)
-                self._on_tick(now_ns)
-                if self._over():
+                next_tick_ns = max(next_tick_ns + FLUSH_NS, now_ns)
+                if self._on_tick(now_ns):
                     break
             until_ns = source.next_ns
             paced = until_ns != FOREVER_NS
@@ -129,8 +132,7 @@ class Generator:
         self.stopping = True
         self._source.stop()
 
-    def in_flight(self) -> list[Connection]:
-        """Connections with a request on them."""
+    def _in_flight(self) -> list[Connection]:
         return [
             connection
             for connection in self._source.connections
@@ -211,37 +213,43 @@ class Generator:
             start_ns = self._start_ns
             self._tokens.append((row[0], array("q", [at_ns - start_ns for at_ns in times_ns])))
 
-    def _on_tick(self, now_ns: int) -> None:
-        self._wiring.clock_offset_ns = time.time_ns() - time.monotonic_ns()
-        self._time_out(now_ns)
+    def _on_tick(self, now_ns: int) -> bool:
+        """Flush, now and then look after everything else; True when the run is over."""
         self._flush()
-        self._keeper.tick(now_ns)
+        self._flushes += 1
+        if self._flushes % TICK_EVERY == 0:
+            self._wiring.clock_offset_ns = time.time_ns() - time.monotonic_ns()
+            in_flight = self._in_flight()
+            self._time_out(now_ns, in_flight)
+            self._keeper.tick(now_ns, len(in_flight))
+        return self._over()
 
     def _flush(self) -> None:
+        self._tally.count_late()
         if self._rows:
             self._tally.rows(self._rows)
             self._keeper.keep(self._rows, self._tokens)
             self._rows = []
             self._tokens = []
 
-    def _time_out(self, now_ns: int) -> None:
+    def _time_out(self, now_ns: int, in_flight: list[Connection]) -> None:
         rules = self._rules
         if now_ns >= rules.limit_ns:
-            for connection in self.in_flight():
+            for connection in in_flight:
                 connection.time_out()
             self.stop()
             self.ended = self.ended or "time_limit"
             return
         oldest_ns = now_ns - rules.timeout_ns
-        for connection in self._source.connections:
-            if connection.started_ns < oldest_ns and connection.state in IN_FLIGHT and connection.payload:
+        for connection in in_flight:
+            if connection.started_ns < oldest_ns:
                 connection.time_out()
 
     def _over(self) -> bool:
         if self.ended is not None:
             return True
         source = self._source
-        return source.next_ns == FOREVER_NS and not source.waiting() and not self.in_flight()
+        return source.next_ns == FOREVER_NS and not source.waiting() and not self._in_flight()
 
     def _finish(self) -> None:
         while self._unread:

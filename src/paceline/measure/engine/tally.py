@@ -27,6 +27,7 @@ class News(msgspec.Struct, frozen=True):
     latencies_ns: list[int]
     """Of good answers since the last message; at most `SAMPLE` of them, evenly taken."""
     lag_p99_ns: float | None
+    """Of the requests since the last message."""
     stopping: bool
 
 
@@ -41,12 +42,12 @@ class Tally:
         self.lag: dict[int, int] = {}
         """Counts of a `Histogram`, ns."""
         self.fresh_ns: list[int] = []
+        self._late_ns: list[int] = []
+        self._newest_late_ns: list[int] = []
 
     def late(self, ns: int) -> None:
         """Count one request's start after its intended start."""
-        number = ns if 0 <= ns < 2048 else bucket(ns)
-        lag = self.lag
-        lag[number] = lag.get(number, 0) + 1
+        self._late_ns.append(ns)
 
     def rows(self, rows: Sequence[Row]) -> None:
         """Count finished requests."""
@@ -61,6 +62,21 @@ class Tally:
         self.done += len(rows) - failed
         step = max(1, len(rows) // SAMPLE)
         self.fresh_ns += [row[5] - row[2] for row in rows[::step] if not row[7]]
+
+    def count_late(self) -> None:
+        """Take in what `late` was told; often, so that it is little each time."""
+        fresh, self._late_ns = self._late_ns, []
+        lag = self.lag
+        for ns in fresh:
+            number = ns if 0 <= ns < 2048 else bucket(ns)
+            lag[number] = lag.get(number, 0) + 1
+        self._newest_late_ns += fresh
+
+    def lag_p99(self) -> float | None:
+        """Of the requests since the last call, ns; None without one."""
+        newest, self._newest_late_ns = self._newest_late_ns, []
+        newest.sort()
+        return float(newest[int(0.99 * (len(newest) - 1))]) if newest else None
 
     def sample(self) -> list[int]:
         """The latencies since the last call."""

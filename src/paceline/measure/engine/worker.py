@@ -32,7 +32,6 @@ from paceline.measure.engine.tally import News, Tally
 from paceline.measure.load.request import Address
 from paceline.measure.load.schedule import Schedule
 from paceline.measure.plan import ClosedLoop, OpenLoop, Plan
-from paceline.measure.records.histogram import Histogram
 from paceline.measure.records.record import Row, WorkerEnd
 from paceline.measure.records.record_file import RecordWriter
 
@@ -137,6 +136,7 @@ class Worker:
             self._because = f"worker {self._worker}: {type(error).__name__}: {error}"
         if self._seconds is not None:
             self._writer.seconds(self._seconds.take())
+        self._tell(in_flight=0)
         ended = self._generator.ended or ("stopped" if self._stopped else "complete")
         self._writer.end(
             WorkerEnd(
@@ -151,7 +151,6 @@ class Worker:
                 unsent=self._source.waiting(),
             )
         )
-        self._tell()
 
     def keep(self, rows: list[Row], tokens: list[tuple[int, array[int]]]) -> None:
         """See `Keeper`."""
@@ -161,17 +160,15 @@ class Worker:
         else:
             self._seconds.add(rows, tokens)
 
-    def tick(self, now_ns: int) -> None:
+    def tick(self, now_ns: int, in_flight: int) -> None:
         """See `Keeper`."""
         self._cpu.look(now_ns)
         if self._seconds is not None and self._seconds.full:
             self._writer.seconds(self._seconds.take())
-        self._tell()
+        self._tell(in_flight)
 
-    def _tell(self) -> None:
+    def _tell(self, in_flight: int) -> None:
         tally = self._tally
-        in_flight = len(self._generator.in_flight())
-        lag = Histogram(tally.lag)
         news = News(
             worker=self._worker,
             sent=tally.done + tally.failed + in_flight,
@@ -181,7 +178,7 @@ class Worker:
             in_flight=in_flight,
             tokens=tally.tokens,
             latencies_ns=tally.sample(),
-            lag_p99_ns=lag.quantile(0.99) if lag.counts else None,
+            lag_p99_ns=tally.lag_p99(),
             stopping=self._generator.stopping,
         )
         body = msgspec.msgpack.encode(news)
