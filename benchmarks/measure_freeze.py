@@ -26,7 +26,7 @@ def main() -> int:
     given.seconds = max(1, round(given.seconds / EVERY_S)) * EVERY_S  # whole periods, or the truth is another
 
     def run(name: str) -> Figures:
-        with responder("freeze", freeze_us=200_000, every_us=int(EVERY_S * 1e6)) as target:
+        with responder("freeze", spin_us=0, freeze_us=200_000, every_us=int(EVERY_S * 1e6)) as target:
             return OPEN[name](target, RATE, given.seconds)
 
     results = alternate(given.only, given.rounds, run)

@@ -26,7 +26,7 @@ def main() -> int:
     server: dict[str, list[dict[str, float]]] = {name: [] for name in given.only}
 
     def run(name: str) -> Figures:
-        with responder("sse", tokens=TOKENS, first_us=GAP_US, gap_us=GAP_US) as target:
+        with responder("sse", spin_us=0, tokens=TOKENS, first_us=GAP_US, gap_us=GAP_US) as target:
             figures = STREAMS[name](target, RATE, given.seconds)
             stats = target.stats()
         server[name].append(stats)

@@ -83,7 +83,8 @@ def ours(target: Target, *flags: str, watch: bool = True, timeout_s: float = 600
     gaps = (report.get("streaming") or {}).get("itl_ms") or {"mean": {}, "quantiles": {}}
     wrong = [check["name"] for check in report["validity"]["checks"] if check["state"] != "VALID"]
     return Figures(
-        report["done"] / report["duration_s"],  # of an INVALID run, too: here the generator is what is measured
+        report["done"]
+        / report["duration_s"],  # of an INVALID run, too: here the generator is what is measured
         quantiles.get("p50", {}).get("value"),
         quantiles.get("p99", {}).get("value"),
         gaps["mean"].get("value"),

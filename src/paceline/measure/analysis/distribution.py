@@ -15,6 +15,7 @@ from paceline.measure.records.histogram import Counts, Histogram, bucket, middle
 from paceline.measure.report import Distribution, Estimate
 from paceline.measure.statistics.interval import (
     LEAST_WINDOWS,
+    LEVEL,
     Interval,
     mean_interval,
     name_of,
@@ -41,8 +42,11 @@ _TWO_SIDED = 1.96
 """Half a 95 % interval in standard errors."""
 
 
-def distribution(values: Sequence[float], *, constant: bool = True) -> Distribution:
-    """Of milliseconds in the order of their time; of a load that changed there are values but no intervals."""
+def distribution(values: Sequence[float], *, constant: bool = True, level: float = LEVEL) -> Distribution:
+    """Of milliseconds in the order of their time; of a load that changed there are values but no intervals.
+
+    `level` is that at which quantiles' intervals are computed, for runs that ended because one was narrow.
+    """
     if not values:
         return empty(NONE)
     if len(values) > MOST_SORTED:
@@ -54,7 +58,8 @@ def distribution(values: Sequence[float], *, constant: bool = True) -> Distribut
     of_mean = mean_interval(values)
     if constant:
         quantiles = {
-            name: _estimate(quantile_interval(values, q, ordered=ordered)) for name, q in QUANTILES.items()
+            name: _estimate(quantile_interval(values, q, level, ordered=ordered))
+            for name, q in QUANTILES.items()
         }
     else:
         quantiles = {

@@ -19,7 +19,8 @@ from paceline.measure.plan import Plan
 from paceline.measure.records.histogram import Histogram
 from paceline.measure.records.record import Columns, RunFile, Tier
 from paceline.measure.report import Estimate
-from paceline.measure.statistics.interval import rate_interval
+from paceline.measure.statistics.interval import LEVEL, rate_interval
+from paceline.measure.statistics.sequential import stopping_level
 from paceline.measure.statistics.trend import trend
 from paceline.measure.statistics.warmup import mser5
 
@@ -47,13 +48,15 @@ def tally_rows(run: RunFile, ended: Ended, limits: Limits) -> Tally:
     cut = bisect_left(good.intended_ns, warmup_ns)
     latency, service = good.latency_ms[cut:], good.service_ms[cut:]
     end_ns = round(end_s * 1e9)
+    # Who stops because an interval is narrow has looked several times, and one look by luck must not count.
+    level = stopping_level() if plan.stopping.precision is not None else LEVEL
     rate = tokens_per_s(run, warmup_ns, end_ns)
     return Tally(
         totals=_totals(columns),
         warmup_s=warmup_ns / 1e9,
         end_s=end_s,
         steady=trend(latency) if constant and latency else "unknown",
-        latency=distribution(latency, constant=constant),
+        latency=distribution(latency, constant=constant, level=level),
         service=distribution(service, constant=constant),
         done_per_s=_done_per_s(columns, warmup_ns, end_ns, constant=constant),
         offered_per_s=_offered_per_s(columns, warmup_ns, end_ns) if opened else None,
