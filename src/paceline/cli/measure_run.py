@@ -21,6 +21,7 @@ from paceline.measure.scenarios.scenario import Phase
 from paceline.measure.slo import slo_state
 
 if TYPE_CHECKING:
+    from paceline.measure.comparison.compare import Comparison
     from paceline.measure.records.named_run import NamedRun
 
 Form = Literal["html", "json", "csv", "junit"]
@@ -99,7 +100,9 @@ def run_phase(phase: Phase, options: MeasureOptions, files: Files, interrupted: 
         report = go(
             phase.plan, records=files.records, onlooker=onlooker, check_first=not options.judging.keep_going
         )
-    _write(report, files)
+    status = exit_status(report)
+    comparison = None if files.baseline is None or status == 130 else _beside(files.baseline, report, files)
+    _write(report, files, comparison)
     if options.output.json:
         from paceline.measure.report import encode  # noqa: PLC0415
 
@@ -110,9 +113,8 @@ def run_phase(phase: Phase, options: MeasureOptions, files: Files, interrupted: 
         show(
             report, files={"records": files.records, **{_LABELS[form]: path for form, path in files.reports}}
         )
-    status = exit_status(report)
-    if files.baseline is not None and status != 130:
-        status = worse(status, _compare(files.baseline, report, files.records, as_json=options.output.json))
+    if comparison is not None:
+        status = worse(status, _show_comparison(comparison, as_json=options.output.json))
     return status
 
 
@@ -160,11 +162,11 @@ def _try_errors(phase: Phase, options: MeasureOptions, interrupted: Callable[[],
     return {"ok": 0, "warning": 1}.get(report.state, 2)
 
 
-def _write(report: LoadReport, files: Files) -> None:
+def _write(report: LoadReport, files: Files, comparison: Comparison | None) -> None:
     """The report's files, then the store: whatever fails last has lost least."""
     for form, path in files.reports:
         try:
-            path.write_bytes(_rendered(report, form))
+            path.write_bytes(_rendered(report, form, comparison))
         except OSError as error:
             say_note(f"--output {path}: {error.strerror or error}")
     from paceline.measure.records.store import Store  # noqa: PLC0415
@@ -175,7 +177,7 @@ def _write(report: LoadReport, files: Files) -> None:
         say_note(error.message)
 
 
-def _rendered(report: LoadReport, form: Form) -> bytes:
+def _rendered(report: LoadReport, form: Form, comparison: Comparison | None) -> bytes:
     if form == "json":
         from paceline.measure.report import encode  # noqa: PLC0415
 
@@ -183,7 +185,7 @@ def _rendered(report: LoadReport, form: Form) -> bytes:
     if form == "html":
         from paceline.measure.render.page import render  # noqa: PLC0415
 
-        return render(report).encode()
+        return render(report, comparison=comparison).encode()
     if form == "csv":
         from paceline.measure.render import csv_file  # noqa: PLC0415
 
@@ -193,17 +195,22 @@ def _rendered(report: LoadReport, form: Form) -> bytes:
     return junit.render(report).encode()
 
 
-def _compare(baseline: NamedRun, report: LoadReport, records: Path, *, as_json: bool) -> int:
-    """Print how the run stands beside the earlier one; the exit status is that of `paceline compare`."""
-    from paceline.cli.compare import STATUS, table  # noqa: PLC0415
+def _beside(baseline: NamedRun, report: LoadReport, files: Files) -> Comparison | None:
+    """The run beside the earlier one; None, and a note, when they cannot be compared."""
     from paceline.measure.comparison.compare import compare  # noqa: PLC0415
     from paceline.measure.records.named_run import NamedRun  # noqa: PLC0415
 
     try:
-        found = compare(baseline, NamedRun(report, records))
+        return compare(baseline, NamedRun(report, files.records))
     except ConfigError as error:
         say_note(f"not compared: {error.message}")
-        return 0
+        return None
+
+
+def _show_comparison(found: Comparison, *, as_json: bool) -> int:
+    """Print it; the exit status is that of `paceline compare`."""
+    from paceline.cli.compare import STATUS, table  # noqa: PLC0415
+
     for warning in found.warnings:
         say_note(f"warning: {warning}")
     say(msgspec.json.encode(found).decode() if as_json else f"\n{table(found)}")

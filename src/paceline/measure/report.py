@@ -25,6 +25,8 @@ class Estimate(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     reason: str | None = None
+    effective: float | None = None
+    """Independent samples that its autocorrelated ones are worth, where that is known."""
 
 
 class Distribution(msgspec.Struct, frozen=True):
@@ -185,8 +187,8 @@ class Generator(msgspec.Struct, frozen=True):
     """How well the load generator did its own work."""
 
     workers: int
-    cpu_percent: float
-    """Of its busiest worker, of one core."""
+    cpu_percent: float | None
+    """Of its busiest worker, of one core; None when it was killed before it could say."""
     lag_p50_ms: float | None
     lag_p99_ms: float | None
     """Actual start after the intended start."""

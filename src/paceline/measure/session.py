@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from paceline import __version__
 from paceline.base.errors import ConfigError, Unreachable
 from paceline.measure import slo
-from paceline.measure.analysis.summary import summarise
 from paceline.measure.credentials import concealed
 from paceline.measure.engine.answer import Reading
 from paceline.measure.engine.crew import Crew
@@ -29,10 +28,8 @@ from paceline.measure.plan import Plan
 from paceline.measure.precision import PrecisionWatch
 from paceline.measure.probe import check_answers
 from paceline.measure.progress import Progress
-from paceline.measure.records.host import this_host
 from paceline.measure.records.record import Header
 from paceline.measure.records.record_file import RecordWriter, create, read
-from paceline.measure.server_watch import TIMEOUT_S, ServerWatch
 
 if TYPE_CHECKING:
     from paceline.measure.report import LoadReport
@@ -89,6 +86,8 @@ def measure(
     A KeyboardInterrupt ends the run and reports what there is. `check_first` sends one request ahead and raises when
     its answer is not a good one. Raises ConfigError, Unreachable.
     """
+    from paceline.measure.analysis.summary import summarise  # noqa: PLC0415 - `--help` does without
+
     prepared = prepare(plan)
     if check_first:
         check_answers(plan, prepared.payloads[0])
@@ -102,6 +101,8 @@ def measure(
 
 
 def _header(prepared: Prepared) -> Header:
+    from paceline.measure.records.host import this_host  # noqa: PLC0415 - `--help` does without
+
     schedule = prepared.schedule
     return Header(
         run_id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}",
@@ -119,6 +120,8 @@ def _header(prepared: Prepared) -> Header:
 
 
 def _run(prepared: Prepared, fd: int, records: Path, onlooker: Onlooker) -> None:
+    from paceline.measure.server_watch import TIMEOUT_S, ServerWatch  # noqa: PLC0415 - `--help` does without
+
     plan, schedule = prepared.plan, prepared.schedule
     watch = ServerWatch(plan.target.url, onlooker.server_pid, insecure=plan.target.insecure)
     first_look = watch.sample(

@@ -225,9 +225,9 @@ def _quantile(
         )
     if q - reach <= 0 or q + reach >= 1:
         why = reason or f"{effective:.0f} independent samples cannot bound {name_of(q)}"
-        return Estimate(value, reason=why)
+        return Estimate(value, reason=why, effective=effective)
     low, high = whole.quantiles((q - reach, q + reach))
-    return Estimate(value, low / 1e6, high / 1e6, reason)
+    return Estimate(value, low / 1e6, high / 1e6, reason, effective)
 
 
 def _ratio(
@@ -258,4 +258,4 @@ def _mean(mean_ns: float, reach_ns: float | None, *, constant: bool) -> Estimate
 
 
 def _estimate(interval: Interval) -> Estimate:
-    return Estimate(interval.value, interval.low, interval.high, interval.reason)
+    return Estimate(interval.value, interval.low, interval.high, interval.reason, interval.effective or None)

@@ -251,7 +251,7 @@ def _generator(run: RunFile, lag: Histogram | None) -> Generator:
     )
     return Generator(
         workers=run.header.plan.workers,
-        cpu_percent=max((end.cpu_percent for end in run.ends), default=0.0),
+        cpu_percent=max((end.cpu_percent for end in run.ends), default=None),
         lag_p50_ms=p50,
         lag_p99_ms=p99,
         connections=sum(end.connections for end in run.ends),

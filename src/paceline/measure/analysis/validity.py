@@ -190,14 +190,14 @@ def _samples(name: str, asked: Asked, *, constant: bool) -> Check:
         return Check(
             f"effective_samples_{name}", "INCONCLUSIVE", f"{shown}: {asked.estimate.reason}", 0.0, limit
         )
-    # How many a quantile has is said in its reason; under a load that changes only the count can be had.
-    value = None if constant else float(asked.count)
+    value = asked.estimate.effective if constant else float(asked.count)
     why = asked.estimate.reason if constant else None
     if not constant and asked.count < limit:
         why = f"{asked.count:,} samples, {shown} needs {limit:,.0f}"
     if why is None:
         return Check(f"effective_samples_{name}", "VALID", f"enough samples for {shown}", value, limit)
-    message = f"too few samples: {why}; run longer, or judge a lower percentile"
+    longer = f"about {limit / value:.2g} times as long" if value else "longer"
+    message = f"too few samples: {why}; run {longer}, or judge a lower percentile"
     return Check(f"effective_samples_{name}", "INCONCLUSIVE", message, value, limit)
 
 

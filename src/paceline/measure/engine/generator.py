@@ -31,9 +31,10 @@ TICK_EVERY = 10
 """Flushes to a tick."""
 _STATUS = int(Failure.STATUS)
 SLACK_NS = 300_000
-"""Answers are read only when nothing is due for so long; reading one takes some tens of microseconds."""
+"""Answers are read only when nothing is due for so long, until it is known how long reading one takes."""
 BACKLOG = 4_096
-"""Answers kept unread; beyond it they are read at once, whatever it costs, and the lag shows it."""
+BACKLOG_BYTES = 64 << 20
+"""Answers kept unread; beyond either they are read at once, whatever it costs, and the lag shows it."""
 IN_FLIGHT = {CONNECTING, HANDSHAKE, SENDING, AWAITING}
 
 
@@ -78,6 +79,8 @@ class Generator:
         self._rows: list[Row] = []
         self._tokens: list[tuple[int, array[int]]] = []
         self._unread: deque[tuple[Row, Chunks]] = deque()
+        self._unread_bytes = 0
+        self._slack_ns = SLACK_NS
         self._source: Source
         self._free: Callable[[Connection, int], None]
         self._flushes = 0
@@ -119,10 +122,10 @@ class Generator:
         unread = self._unread
         if not unread:
             return self._poller.poll(until_ns)
-        if len(unread) > BACKLOG:
+        while len(unread) > BACKLOG or self._unread_bytes > BACKLOG_BYTES:
             self._read_one()
         events = self._poller.poll(0)
-        while not events and unread and until_ns - time.monotonic_ns() > SLACK_NS:
+        while not events and unread and until_ns - time.monotonic_ns() > self._slack_ns:
             self._read_one()
             events = self._poller.poll(0)
         return events or self._poller.poll(until_ns)
@@ -161,6 +164,7 @@ class Generator:
         )
         if good and self._wiring.keep:
             self._unread.append((row, connection.chunks))
+            self._unread_bytes += connection.size
         else:
             self._rows.append(row)
         if self._closes:
@@ -197,7 +201,9 @@ class Generator:
     # --- besides ----------------------------------------------------------------------------------------------
 
     def _read_one(self) -> None:
+        began_ns = time.monotonic_ns()
         row, chunks = self._unread.popleft()
+        self._unread_bytes -= row[8]
         content = read_answer(chunks, self._rules.reading)
         read = (
             int(content.failure),
@@ -212,6 +218,9 @@ class Generator:
         if times_ns:
             start_ns = self._start_ns
             self._tokens.append((row[0], array("q", [at_ns - start_ns for at_ns in times_ns])))
+        # Twice the longest of late, so that the next one fits into the time that is left.
+        took_ns = time.monotonic_ns() - began_ns
+        self._slack_ns = max(2 * took_ns, self._slack_ns - (self._slack_ns >> 6))
 
     def _on_tick(self, now_ns: int) -> bool:
         """Flush, now and then look after everything else; True when the run is over."""
