@@ -26,7 +26,10 @@ from paceline.cli.measure_options import (
 )
 
 if TYPE_CHECKING:
+    from paceline.measure.plan import Plan
     from paceline.measure.scenarios.scenario import Phase
+
+SCRIPT_BODIES = 1_000
 
 command = App(
     name="measure",
@@ -102,8 +105,16 @@ def export(phases: list[Phase]) -> int:
         say_note(
             "no task and no path given, so the script asks GET /; add --task embeddings, chat or completions"
         )
-    sys.stdout.write(script(phases, lambda plan: bodies(plan, None)))
+    sys.stdout.write(script(phases, lambda plan: bodies(_for_script(plan), None)))
     return 0
+
+
+def _for_script(plan: Plan) -> Plan:
+    """With no more bodies than one wants to see in a script."""
+    from msgspec.structs import replace  # noqa: PLC0415
+
+    payload = plan.payload
+    return replace(plan, payload=replace(payload, distinct=payload.distinct or SCRIPT_BODIES))
 
 
 def run_all(phases: list[Phase], options: MeasureOptions) -> int:

@@ -106,7 +106,8 @@ class ContentOptions:
     prompt_words: Annotated[int | None, _option("Length of a generated prompt or text; default 16.")] = None
     max_tokens: Annotated[int | None, _option("Of a generated answer; default 64.")] = None
     distinct: Annotated[
-        int | None, _option("How many different bodies; fewer lets the server's caches help. Default 1000.")
+        int | None,
+        _option("How many different bodies; fewer lets the server's caches help. Default: one a request."),
     ] = None
     method: Annotated[str | None, _option("Default: POST with a body, GET without.")] = None
     body: Annotated[str | None, _option("Send this.")] = None

@@ -88,8 +88,11 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ask for server-sent events and time every token."""
     prompt_words: Annotated[int, Meta(ge=1, le=100_000)] = 16
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 64
-    distinct: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
-    """How many different generated bodies; fewer lets the server's caches help."""
+    distinct: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """How many different generated bodies; fewer lets the server's caches help.
+
+    None is one for each request of the schedule, within reason (`load.bodies`).
+    """
 
 
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,3 +139,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the time of an answer is read; `auto` is the kernel unless users send without a pause."""
     records: Literal["all", "histogram"] = "all"
     """`histogram` keeps counts by second instead of one record a request: for runs of many hours."""
+
+    @property
+    def made_up(self) -> bool:
+        """Whether the bodies are ours: made of words and the seed, and nobody's real questions."""
+        payload = self.payload
+        return payload.task != "http" and payload.body is None and payload.body_file is None

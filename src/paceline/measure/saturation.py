@@ -89,7 +89,7 @@ def find_capacity(
             path = Path(folder) / f"{number}.records"
             told = replace(watching, note=f"try {number}: {shown_rate(rate)}")
             report = measure(
-                _probe(plan, goal, stage, rate), records=path, onlooker=told, check_first=check_first
+                _probe(plan, goal, stage, rate, number), records=path, onlooker=told, check_first=check_first
             )
             check_first = False
             if report.ended == "interrupted":
@@ -134,7 +134,8 @@ def _goal(plan: Plan) -> _Goal:
     )
 
 
-def _probe(plan: Plan, goal: _Goal, stage: Stage, rate: float) -> Plan:
+def _probe(plan: Plan, goal: _Goal, stage: Stage, rate: float, number: int) -> Plan:
+    """With a seed of its own, or every try but the first would find its answers in the server's cache."""
     assert isinstance(plan.load, OpenLoop)
     seconds = stage.duration_s
     limit_s = seconds + max(DRAIN_S, 10 * goal.objective.target / 1e3)
@@ -144,7 +145,7 @@ def _probe(plan: Plan, goal: _Goal, stage: Stage, rate: float) -> Plan:
         failures_percent=min(OVERLOADED_PERCENT, plan.stopping.failures_percent or OVERLOADED_PERCENT),
     )
     load = msgspec.structs.replace(plan.load, stages=(Stage(seconds, rate, name=stage.name),))
-    return msgspec.structs.replace(plan, load=load, stopping=stopping)
+    return msgspec.structs.replace(plan, load=load, stopping=stopping, seed=plan.seed + number - 1)
 
 
 def _generator_gave_up(report: LoadReport) -> bool:

@@ -57,9 +57,9 @@ def test_a_good_run_says_what_was_looked_at():
         (1_000.0, 1.0),
         (20.0, 1.0),
         (10.0, 0.5),
-        (4.0, 0.2),
-        (2.0, 0.1),
-        (0.1, 0.1),
+        (6.0, 0.3),
+        (4.0, 0.25),
+        (0.1, 0.25),
     ],
 )
 def test_lag_must_stay_below_1_ms_and_5_percent_of_the_median(p50_ms, limit_ms):
@@ -74,8 +74,8 @@ def test_lag_must_stay_below_1_ms_and_5_percent_of_the_median(p50_ms, limit_ms):
         (1_100_000, 5_000.0, "INVALID"),
         (400_000, 10.0, "VALID"),
         (600_000, 10.0, "INVALID"),
-        (90_000, 0.2, "VALID"),
-        (120_000, 0.2, "INVALID"),
+        (240_000, 0.2, "VALID"),
+        (270_000, 0.2, "INVALID"),
     ],
 )
 def test_a_generator_that_sends_late_is_what_was_measured(late_ns, latency_ms, state):

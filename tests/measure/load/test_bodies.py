@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from paceline.base.errors import ConfigError
-from paceline.measure.load.bodies import bodies
+from paceline.measure.load.bodies import bodies, one_each
 from paceline.measure.load.trace import load_trace
-from paceline.measure.plan import OpenLoop, Payload, Plan, Replay, Stage, Target
+from paceline.measure.plan import ClosedLoop, OpenLoop, Payload, Plan, Replay, Stage, Target
 
 
 def make(payload, *, seed=1, trace=None):
@@ -171,3 +171,19 @@ def test_given_bodies_are_taken_in_turn_by_a_trace(tmp_path):
         {"input": "a"},
         {"input": "b"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("load", "words", "count"),
+    [
+        (OpenLoop((Stage(10, 20),)), 16, 211),
+        (ClosedLoop((Stage(10, 5),), requests=42), 16, 42),
+        (ClosedLoop((Stage(10, 5),)), 16, 10_000),
+        (OpenLoop((Stage(3600, 1000),)), 16, 100_000),
+        (OpenLoop((Stage(3600, 1000),)), 10_000, 838),
+    ],
+)
+def test_every_request_has_its_own_body_within_reason(load, words, count):
+    plan = Plan(target=Target("http://h/"), load=load, payload=Payload("chat", prompt_words=words))
+
+    assert one_each(plan) == count

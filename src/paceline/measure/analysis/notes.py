@@ -11,6 +11,7 @@ from paceline.measure.records.histogram import Histogram
 from paceline.measure.records.record import RunFile
 
 _SHOWN_FAILURES = 3
+NOTABLE_HITS_PERCENT = 5.0
 
 
 def notes(run: RunFile, tally: Tally, lag: Histogram | None) -> list[str]:
@@ -44,6 +45,12 @@ def _of_the_load(run: RunFile, tally: Tally) -> Iterator[str]:
         yield (
             "Users waited for each answer before they asked again, so a slow server was asked less. An open loop at the "
             "rate you expect shows what callers who do not wait would see."
+        )
+    hits = tally.hit_percent
+    if hits is not None and hits >= NOTABLE_HITS_PERCENT and plan.made_up:
+        yield (
+            f"{hits:.0f} % of the answers came from the server's cache, for texts that we made up: it was asked them "
+            "before. Another --seed asks others."
         )
     if tally.steady == "falling":
         yield "Latency still fell at the end, so the warm-up was longer than what was cut; run longer."

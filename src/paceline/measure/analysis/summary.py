@@ -209,7 +209,7 @@ def _values(tally: Tally, server: ServerSeries | None, plan: Plan) -> dict[str, 
     if server is not None:
         values |= server_values(server, tally.warmup_s, tally.end_s)
     hits = values.pop("hit_percent", Estimate(tally.hit_percent))
-    if not plan.thresholds and _made_up(plan):
+    if not plan.thresholds and plan.made_up:
         hits = msgspec.structs.replace(
             hits, reason="the texts were made up: how often yours repeat is not known"
         )
@@ -222,12 +222,6 @@ def _values(tally: Tally, server: ServerSeries | None, plan: Plan) -> dict[str, 
         "tokens_per_s": Estimate(tally.tokens_per_s),
         **values,
     }
-
-
-def _made_up(plan: Plan) -> bool:
-    """Whether the bodies are ours."""
-    payload = plan.payload
-    return payload.task != "http" and payload.body is None and payload.body_file is None
 
 
 def _of_distribution(prefix: str, of: Distribution) -> dict[str, Estimate]:

@@ -16,7 +16,7 @@ from paceline.measure.statistics.interval import needed
 
 LATEST_MS = 1.0
 LATEST_SHARE = 0.05
-FINEST_MS = 0.1
+FINEST_MS = 0.25
 """What a process can keep to on an ordinary kernel; a stricter limit would only say so of every run."""
 RATE_PERCENT = 1.0
 CPU_PERCENT = 85.0

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import msgspec
 
 from paceline.base.errors import ConfigError
+from paceline.measure.load.arrival import expected
 from paceline.measure.load.body_file import STREAMED, given_bodies
 from paceline.measure.load.trace import Shape, Trace
 from paceline.measure.load.words import Prompter
-from paceline.measure.plan import Payload, Plan
+from paceline.measure.plan import ClosedLoop, OpenLoop, Payload, Plan
+
+UNKNOWN = 10_000
+MOST = 100_000
+MOST_BYTES = 64 << 20
+_WORD_BYTES = 8
+_CHANCE = 1.05
+"""Poisson arrivals may be more than the rate says."""
 
 
 def bodies(plan: Plan, trace: Trace | None) -> list[bytes | None]:
     """Bodies by the index that the schedule's `request` holds; None is a request without one.
 
-    The user's own are taken in turn. Without any, an AI task has `payload.distinct` made of words and the seed, or
+    The user's own are taken in turn. Without any, an AI task has `payload.distinct` (or one for each request) made of words and the seed, or
     with a trace those of its lengths (a word of ours is about a token). Raises ConfigError.
     """
     payload = plan.payload
@@ -33,11 +42,25 @@ def bodies(plan: Plan, trace: Trace | None) -> list[bytes | None]:
     elif payload.task == "http":
         return [None]
     else:
-        shapes = tuple(
-            Shape(payload.prompt_words, payload.max_tokens, turn=turn) for turn in range(payload.distinct)
-        )
+        count = payload.distinct or one_each(plan)
+        shapes = tuple(Shape(payload.prompt_words, payload.max_tokens, turn=turn) for turn in range(count))
     prompter = Prompter(plan.seed, max(shape.turn * shape.rows + shape.rows for shape in shapes))
     return [_body(payload, shape, given, prompter) for shape in shapes]
+
+
+def one_each(plan: Plan) -> int:
+    """As many bodies as the load has requests, so that no answer comes from a cache; fewer when they would fill memory.
+
+    How many a closed loop without a number will send is not known before.
+    """
+    load = plan.load
+    if isinstance(load, OpenLoop):
+        wanted = ceil(expected(load.stages) * _CHANCE) + 1
+    elif isinstance(load, ClosedLoop):
+        wanted = load.requests or UNKNOWN
+    else:
+        wanted = UNKNOWN
+    return max(1, min(wanted, MOST, MOST_BYTES // (plan.payload.prompt_words * _WORD_BYTES)))
 
 
 def _body(payload: Payload, shape: Shape, given: list[bytes], prompter: Prompter) -> bytes | None:

@@ -16,6 +16,8 @@ from paceline.measure.load.body_file import completed, given_bodies
 from paceline.measure.load.trace_file import Asked, TraceFile, read_trace
 from paceline.measure.plan import Payload, Plan, Replay
 
+VARIANTS: Final = 1_000
+"""Bodies of one length, when the plan does not say how many."""
 MAX_PROMPT_WORDS: Final = 200_000_000
 """Of all different prompts together; about six bytes each."""
 
@@ -160,7 +162,7 @@ def _variants(payload: Payload, given: int) -> Callable[[Shape], int]:
     def count(shape: Shape) -> int:
         if shape.body is not None or shape.bodyless:
             return 1
-        return given or (1 if payload.task == "http" else payload.distinct)
+        return given or (1 if payload.task == "http" else payload.distinct or VARIANTS)
 
     return count
 
