@@ -59,6 +59,15 @@ class _Goal:
         return distributions[self.family].quantiles[self.quantile]
 
 
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A run at one rate."""
+
+    report: LoadReport
+    records: Path
+    held: bool = False
+
+
 def find_capacity(
     plan: Plan, *, records: Path, onlooker: Onlooker | None = None, check_first: bool = True
 ) -> LoadReport:
@@ -80,44 +89,64 @@ def find_capacity(
     )
     if records.exists():
         raise ConfigError(f"records file {records} exists already; choose another name", param="records")
-    watching = onlooker or Onlooker()
-    tries: list[tuple[LoadReport, Path, bool]] = []
+    tries: list[_Try] = []
     note = ""
     with TemporaryDirectory(dir=records.parent, prefix=".search-") as folder:
+        hunt = _Hunt(plan, goal, stage, Path(folder), onlooker or Onlooker(), check_first=check_first)
         while (rate := search.next_rate()) is not None:
-            number = len(tries) + 1
-            path = Path(folder) / f"{number}.records"
-            told = replace(watching, note=f"try {number}: {shown_rate(rate)}")
-            report = measure(
-                _probe(plan, goal, stage, rate, number), records=path, onlooker=told, check_first=check_first
-            )
-            check_first = False
-            if report.ended == "interrupted":
-                tries.append((report, path, False))
+            tried = hunt.at(rate)
+            if _generator_gave_up(tried.report) and tried.report.ended != "interrupted":
+                tried = hunt.at(rate)  # once may be a neighbour's noise
+            if tried.report.ended == "interrupted":
                 note = "the search was interrupted"
+            elif _generator_gave_up(tried.report):
+                note = (
+                    f"the search ended at {shown_rate(rate)}: there it was the generator that was at its end"
+                )
+            if note:
+                tries.append(tried)
                 break
-            if _generator_gave_up(report):
-                if note:
-                    tries.append((report, path, False))
-                    note = f"the search ended at {shown_rate(rate)}: there it was the generator that was at its end"
-                    break
-                note = "again"  # once may be a neighbour's noise
-                path.unlink()
-                continue
-            note = ""
-            value = goal.of(report)
-            search.tell(
-                rate,
-                report.done_per_s.value or 0.0,
-                Interval(value.value, value.low, value.high),
-                report.failed / max(1, report.sent),
-                offered_per_s=report.offered_per_s,
-                rising=report.steady == "rising",
-            )
-            tries.append((report, path, search.tried[-1].held))
-        chosen, path = _chosen(tries)
-        shutil.move(path, records)
-    return _with_capacity(chosen, tries, goal, search, note)
+            tries.append(replace(tried, held=_tell(search, goal, rate, tried.report)))
+        chosen = _chosen(tries)
+        shutil.move(chosen.records, records)
+    return _with_capacity(chosen.report, tries, goal, search, note)
+
+
+@dataclass(slots=True)
+class _Hunt:
+    """Carries out the tries, each with a seed of its own: or all but the first would find answers in caches."""
+
+    plan: Plan
+    goal: _Goal
+    stage: Stage
+    folder: Path
+    onlooker: Onlooker
+    check_first: bool
+    count: int = 0
+
+    def at(self, rate: float) -> _Try:
+        """One run at `rate`."""
+        self.count += 1
+        path = self.folder / f"{self.count}.records"
+        told = replace(self.onlooker, note=f"try {self.count}: {shown_rate(rate)}")
+        plan = _probe(self.plan, self.goal, self.stage, rate, self.plan.seed + self.count - 1)
+        report = measure(plan, records=path, onlooker=told, check_first=self.check_first)
+        self.check_first = False
+        return _Try(report, path)
+
+
+def _tell(search: CapacitySearch, goal: _Goal, rate: float, report: LoadReport) -> bool:
+    """Tell the search of a try; whether the objective held."""
+    value = goal.of(report)
+    search.tell(
+        rate,
+        report.done_per_s.value or report.done / max(report.duration_s, 1e-3),
+        Interval(value.value, value.low, value.high),
+        report.failed / max(1, report.sent),
+        offered_per_s=report.offered_per_s,
+        rising=report.steady == "rising",
+    )
+    return search.tried[-1].held
 
 
 def _goal(plan: Plan) -> _Goal:
@@ -134,8 +163,7 @@ def _goal(plan: Plan) -> _Goal:
     )
 
 
-def _probe(plan: Plan, goal: _Goal, stage: Stage, rate: float, number: int) -> Plan:
-    """With a seed of its own, or every try but the first would find its answers in the server's cache."""
+def _probe(plan: Plan, goal: _Goal, stage: Stage, rate: float, seed: int) -> Plan:
     assert isinstance(plan.load, OpenLoop)
     seconds = stage.duration_s
     limit_s = seconds + max(DRAIN_S, 10 * goal.objective.target / 1e3)
@@ -145,19 +173,22 @@ def _probe(plan: Plan, goal: _Goal, stage: Stage, rate: float, number: int) -> P
         failures_percent=min(OVERLOADED_PERCENT, plan.stopping.failures_percent or OVERLOADED_PERCENT),
     )
     load = msgspec.structs.replace(plan.load, stages=(Stage(seconds, rate, name=stage.name),))
-    return msgspec.structs.replace(plan, load=load, stopping=stopping, seed=plan.seed + number - 1)
+    return msgspec.structs.replace(plan, load=load, stopping=stopping, seed=seed)
 
 
 def _generator_gave_up(report: LoadReport) -> bool:
+    """Not when every connection was busy: then it was the server that did not keep up."""
+    most = report.plan.max_connections // report.plan.workers * report.plan.workers
+    if report.generator.connections >= most:
+        return False
     return any(check.name in _GENERATOR and check.state == "INVALID" for check in report.validity.checks)
 
 
-def _chosen(tries: list[tuple[LoadReport, Path, bool]]) -> tuple[LoadReport, Path]:
-    held = [(report, path) for report, path, held in tries if held]
+def _chosen(tries: list[_Try]) -> _Try:
+    held = [tried for tried in tries if tried.held]
     if held:
-        return max(held, key=lambda one: _rate(one[0]))
-    report, path, _ = min(tries, key=lambda one: _rate(one[0]))
-    return report, path
+        return max(held, key=lambda tried: _rate(tried.report))
+    return min(tries, key=lambda tried: _rate(tried.report))
 
 
 def _rate(report: LoadReport) -> float:
@@ -167,28 +198,28 @@ def _rate(report: LoadReport) -> float:
 
 def _with_capacity(
     report: LoadReport,
-    tries: list[tuple[LoadReport, Path, bool]],
+    tries: list[_Try],
     goal: _Goal,
     search: CapacitySearch,
     note: str,
 ) -> LoadReport:
     found = search.result().rate
     probes = []
-    for tried, _, held in tries:
-        value = goal.of(tried)
+    for tried in tries:
+        value = goal.of(tried.report)
         probes.append(
             Probe(
-                rate_per_s=_rate(tried),
-                done_per_s=tried.done_per_s.value or 0.0,
+                rate_per_s=_rate(tried.report),
+                done_per_s=tried.report.done_per_s.value or 0.0,
                 value=value.value,
                 low=value.low,
                 high=value.high,
-                held=held,
-                seconds=tried.duration_s,
+                held=tried.held,
+                seconds=tried.report.duration_s,
             )
         )
     capacity = Capacity(goal.label, Estimate(found.value, found.low, found.high, found.reason), probes)
-    interrupted = any(tried.ended == "interrupted" for tried, _, _ in tries)
+    interrupted = any(tried.report.ended == "interrupted" for tried in tries)
     return msgspec.structs.replace(
         report,
         capacity=capacity,

@@ -47,6 +47,8 @@ class Evidence:
     cpu_percent: float | None = None
     """Of the busiest worker; None when none lived to tell."""
     max_connections: int = 0
+    connections: int = 0
+    """Opened by all workers together."""
     asked: Mapping[str, Asked] = field(default_factory=dict)
     """By the name of the objective."""
     usage_tokens: int | None = None
@@ -85,7 +87,8 @@ def lag_limit_ms(p50_ms: float | None) -> float:
 def _checks(evidence: Evidence) -> Iterator[Check]:
     yield _answers(evidence)
     if evidence.lag is not None and evidence.lag.counts:
-        yield _lag(evidence.lag, evidence.latency.quantiles["p50"].value)
+        full = 0 < evidence.max_connections <= evidence.connections
+        yield _lag(evidence.lag, evidence.latency.quantiles["p50"].value, full=full)
     if evidence.pace is not None:
         yield _rate(evidence.pace)
     if unsent := evidence.failures.get("unsent", 0):
@@ -115,16 +118,18 @@ def _answers(evidence: Evidence) -> Check:
     return Check("answers", "INVALID", f"no good answer in the measured part: {why}", 0.0, 1.0)
 
 
-def _lag(lag: Histogram, p50_ms: float | None) -> Check:
+def _lag(lag: Histogram, p50_ms: float | None, *, full: bool) -> Check:
     value, limit = lag.quantile(0.99) / 1e6, lag_limit_ms(p50_ms)
     if value <= limit:
         return Check(
             "generator_lag", "VALID", f"requests left on time (p99 {value:.3g} ms late)", value, limit
         )
-    message = (
-        f"requests left late: p99 {value:.3g} ms, the limit is {limit:.3g} ms; use more workers, a lower rate, or a "
-        "machine with less else to do"
+    way_out = (
+        "every connection was busy, so the server did not keep up: offer less, or allow more with --max-connections"
+        if full
+        else "use more workers, a lower rate, or a machine with less else to do"
     )
+    message = f"requests left late: p99 {value:.3g} ms, the limit is {limit:.3g} ms; {way_out}"
     return Check("generator_lag", "INVALID", message, value, limit)
 
 

@@ -26,6 +26,7 @@ from paceline.measure.engine.connection import Wiring
 from paceline.measure.engine.generator import Generator, Rules
 from paceline.measure.engine.link import HAS_KERNEL_TIMESTAMPS, Resolved
 from paceline.measure.engine.poller import READ, make_poller
+from paceline.measure.engine.promptness import run_promptly
 from paceline.measure.engine.seconds import Seconds
 from paceline.measure.engine.source import ClosedSource, OpenSource, Share, Source
 from paceline.measure.engine.tally import News, Tally
@@ -76,6 +77,8 @@ def run_worker(task: Task, worker: int, news_fd: int, orders_fd: int) -> None:
     """Run to the end; called in the child, which has nothing else to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and gives the order
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    load = task.plan.load
+    run_promptly(paced=not isinstance(load, ClosedLoop) or load.think_s > 0)
     _allow_descriptors(max(task.plan.max_connections, len(task.schedule.users)) + _SPARE_DESCRIPTORS)
     # Nothing here makes circles that need collecting, and a collection would stop the clock of whoever is measured.
     gc.collect()
