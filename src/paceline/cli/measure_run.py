@@ -122,7 +122,7 @@ _LABELS = {"html": "page", "json": "report", "csv": "table", "junit": "JUnit"}
 
 
 def exit_status(report: LoadReport) -> int:
-    """0 met, 1 a target missed, 2 critical, 3 INVALID, 4 INCONCLUSIVE, 130 interrupted.
+    """0 met or a capacity found, 1 a target missed, 2 critical, 3 INVALID, 4 INCONCLUSIVE, 130 interrupted.
 
     An objective that the user asked for and that could not be measured is INCONCLUSIVE; of the default table it is
     not counted.
@@ -131,6 +131,8 @@ def exit_status(report: LoadReport) -> int:
         return 130
     if report.validity.state == "INVALID":
         return 3
+    if report.capacity is not None:  # it was the search that was asked for, not the run that is shown with it
+        return 4 if report.capacity.rate_per_s.value is None else 0
     state = slo_state(report.slo, asked=bool(report.plan.thresholds))
     if state == "critical":
         return 2

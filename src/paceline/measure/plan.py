@@ -137,6 +137,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_alive: bool = True
     timestamps: Literal["auto", "kernel", "user"] = "auto"
     """Where the time of an answer is read; `auto` is the kernel unless users send without a pause."""
+    lag_limit_ms: Positive | None = None
+    """How late p99 of the requests may leave; None is 1 ms or 5 % of the median latency, whichever is less."""
     records: Literal["all", "histogram"] = "all"
     """`histogram` keeps counts by second instead of one record a request: for runs of many hours."""
 

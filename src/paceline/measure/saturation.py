@@ -13,6 +13,7 @@ import msgspec
 from paceline.base.errors import ConfigError
 from paceline.base.slo import Objective
 from paceline.measure import slo
+from paceline.measure.analysis.validity import LATEST_MS, LATEST_SHARE
 from paceline.measure.plan import OpenLoop, Plan, Stage
 from paceline.measure.render.figures import rate as shown_rate
 from paceline.measure.report import Capacity, Estimate, LoadReport, Probe
@@ -173,7 +174,9 @@ def _probe(plan: Plan, goal: _Goal, stage: Stage, rate: float, seed: int) -> Pla
         failures_percent=min(OVERLOADED_PERCENT, plan.stopping.failures_percent or OVERLOADED_PERCENT),
     )
     load = msgspec.structs.replace(plan.load, stages=(Stage(seconds, rate, name=stage.name),))
-    return msgspec.structs.replace(plan, load=load, stopping=stopping, seed=seed)
+    # What is judged is the objective, so lateness is held against it.
+    lag_limit_ms = plan.lag_limit_ms or max(LATEST_MS, LATEST_SHARE * goal.objective.target)
+    return msgspec.structs.replace(plan, load=load, stopping=stopping, seed=seed, lag_limit_ms=lag_limit_ms)
 
 
 def _generator_gave_up(report: LoadReport) -> bool:

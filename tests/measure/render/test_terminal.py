@@ -85,7 +85,7 @@ def test_a_missed_target_outweighs_what_could_not_be_told():
     [
         ("invalid", "INVALID  requests left 34.2 ms late at p99; the limit is 1 ms (and 1 more reason)"),
         ("inconclusive", "INCONCLUSIVE  12 independent samples, p99 needs 300"),
-        ("capacity", "capacity 412 req/s [398, 425] at p95 <= 300 ms"),
+        ("capacity", "PASS  capacity 412 req/s [398, 425] at p95 <= 300 ms"),
     ],
 )
 def test_validity_and_capacity_come_before_the_objectives(name, first):
@@ -212,7 +212,7 @@ def test_a_search_that_found_nothing_says_why():
     found = Capacity("p95 <= 300 ms", Estimate(reason="the lowest rate, 10/s, does not hold it"), [])
 
     assert piped(reports.sample(capacity=found)).startswith(
-        "capacity not found at p95 <= 300 ms: the lowest rate, 10/s, does not hold it\n"
+        "INCONCLUSIVE  capacity not found at p95 <= 300 ms: the lowest rate, 10/s, does not hold it\n"
     )
 
 

@@ -76,8 +76,8 @@ def _of_lag(tally: Tally, lag: Histogram | None) -> Iterator[str]:
     late = lag.quantile(0.99) / 1e6
     if late > LATEST_SHARE * p50:
         yield (
-            f"The server is as fast as the generator's own clockwork: requests left up to {late:.2g} ms late (p99) for a "
-            f"median latency of {p50:.2g} ms. The service time, from the actual start, leaves that out."
+            f"Requests left up to {late:.2g} ms late (p99), which is in the latencies (median {p50:.2g} ms). The service "
+            "time, from the actual start, leaves that out."
         )
 
 

@@ -147,6 +147,7 @@ def _evidence(run: RunFile, tally: Tally, goals: tuple[Objective, ...], lag: His
         lag=lag,
         pace=tally.pace,
         cpu_percent=max((end.cpu_percent for end in run.ends), default=None),
+        lag_limit_ms=plan.lag_limit_ms,
         max_connections=plan.max_connections // plan.workers * plan.workers,
         connections=sum(end.connections for end in run.ends),
         asked=asked,

@@ -46,6 +46,8 @@ class Evidence:
     pace: Pace | None = None
     cpu_percent: float | None = None
     """Of the busiest worker; None when none lived to tell."""
+    lag_limit_ms: float | None = None
+    """The plan's own."""
     max_connections: int = 0
     connections: int = 0
     """Opened by all workers together."""
@@ -88,7 +90,8 @@ def _checks(evidence: Evidence) -> Iterator[Check]:
     yield _answers(evidence)
     if evidence.lag is not None and evidence.lag.counts:
         full = 0 < evidence.max_connections <= evidence.connections
-        yield _lag(evidence.lag, evidence.latency.quantiles["p50"].value, full=full)
+        limit = evidence.lag_limit_ms or lag_limit_ms(evidence.latency.quantiles["p50"].value)
+        yield _lag(evidence.lag, limit, full=full)
     if evidence.pace is not None:
         yield _rate(evidence.pace)
     if unsent := evidence.failures.get("unsent", 0):
@@ -118,8 +121,8 @@ def _answers(evidence: Evidence) -> Check:
     return Check("answers", "INVALID", f"no good answer in the measured part: {why}", 0.0, 1.0)
 
 
-def _lag(lag: Histogram, p50_ms: float | None, *, full: bool) -> Check:
-    value, limit = lag.quantile(0.99) / 1e6, lag_limit_ms(p50_ms)
+def _lag(lag: Histogram, limit: float, *, full: bool) -> Check:
+    value = lag.quantile(0.99) / 1e6
     if value <= limit:
         return Check(
             "generator_lag", "VALID", f"requests left on time (p99 {value:.3g} ms late)", value, limit

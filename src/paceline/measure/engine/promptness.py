@@ -52,4 +52,4 @@ def run_promptly(*, paced: bool) -> bool:
         nice=os.getpriority(os.PRIO_PROCESS, 0),
         runtime=SLICE_NS,
     )
-    return ctypes.CDLL(None).syscall(number, 0, ctypes.byref(wanted), 0) == 0
+    return bool(ctypes.CDLL(None).syscall(number, 0, ctypes.byref(wanted), 0) == 0)

@@ -104,11 +104,6 @@ def _head(report: LoadReport, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     for number, part in enumerate(_broken(because, width - len(word) - 2)):
         grid.add_row(Text("" if number else word, style=wording.COLOURS[word]), _text(part))
-    if report.capacity and report.validity.state != "INVALID":
-        lines = Table.grid()
-        lines.add_row(Text(wording.capacity(report.capacity), style="bold"))
-        lines.add_row(grid)
-        return lines
     return grid
 
 

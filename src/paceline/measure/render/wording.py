@@ -53,6 +53,9 @@ def verdict(report: LoadReport) -> Verdict:
     """INVALID first, then the objectives that were not met, then what could not be told: as the exit status has it."""
     if report.validity.state == "INVALID":
         return Verdict("INVALID", _first_doubt(report))
+    if report.capacity is not None:
+        found = report.capacity.rate_per_s.value is not None
+        return Verdict("PASS" if found else "INCONCLUSIVE", capacity(report.capacity))
     broken = [row for row in report.slo if row.state in {"warning", "critical"}]
     if broken:
         worst: Word = "CRITICAL" if any(row.state == "critical" for row in broken) else "MISSED"
