@@ -143,13 +143,13 @@ def _run(prepared: Prepared, fd: int, records: Path, onlooker: Onlooker) -> None
                 next_look_s = observer.elapsed_s + SERVER_EVERY_S
                 writer.server(watch.sample(observer.elapsed_s))
             if onlooker.interrupted():
-                crew.end("interrupted")
+                crew.end("by hand")
             because = _reason_to_stop(plan, observer, precise)
             if because:
                 crew.stop(because)
         writer.server(watch.sample(observer.elapsed_s, patience_s=TIMEOUT_S))
     except KeyboardInterrupt:
-        crew.end("interrupted")
+        crew.end("by hand")
         crew.close(HURRY_S)
     finally:
         crew.close()

@@ -139,7 +139,8 @@ def _key_figures(report: LoadReport) -> Facts:
     answers, worth = count(report.latency_ms.count), count(report.latency_ms.effective)
     named = {**report.latency_ms.quantiles, "mean": report.latency_ms.mean}
     reason = _shared_reason([*named.values()])
-    yield "latency", f"from the intended start, {answers} answers worth {worth} independent ones"
+    known = f" worth {worth} independent ones" if report.latency_ms.effective else ""
+    yield "latency", f"from the intended start, {answers} answers{known}"
     if reason:
         yield "", f"no intervals: {reason}"
     for name, found in named.items():
