@@ -11,7 +11,7 @@ from paceline.measure.render.figures import against, count, estimate, number, pe
 from paceline.measure.render.page_marks import State, facts, section, state_cell, table, typeset
 from paceline.measure.render.wording import NOT_JUDGED, bound
 from paceline.measure.render.wording import state as in_words
-from paceline.measure.report import Estimate, LoadReport
+from paceline.measure.report import Estimate, LoadReport, SloRow
 
 FAILURES = {
     "refused": "nobody listened at the address",
@@ -42,12 +42,18 @@ def key_figures(report: LoadReport) -> str:
     return tag("div", *tiles, class_="tiles") + _streaming(report)
 
 
+def _state(row: SloRow) -> str:
+    """In a word; a reason goes below it, where it may wrap."""
+    word, _, reason = in_words(row).partition(": ")
+    return state_cell(row.state, word) + (tag("small", escape(reason), class_="why") if reason else "")
+
+
 def objectives(report: LoadReport) -> str:
     """Target, critical level and what was measured; without a value for an invalid run."""
     withheld = report.validity.state == "INVALID"
     rows = []
     for row in report.slo:
-        state = state_cell("unknown", NOT_JUDGED) if withheld else state_cell(row.state, in_words(row))
+        state = state_cell("unknown", NOT_JUDGED) if withheld else _state(row)
         limit = row.critical if row.state == "critical" else row.target
         cells = [escape(row.label), state]
         if not withheld:
