@@ -85,8 +85,9 @@ def test_the_page_is_well_formed(name):
     page = render(VARIANTS[name]())
 
     read(page)
-    for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
-        ET.fromstring(drawing)
+    drawings = [ET.fromstring(drawing) for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+
+    assert {drawing.tag.rpartition("}")[2] for drawing in drawings} == {"svg"}
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -88,7 +88,7 @@ def create(path: Path, header: Header) -> int:
         ) from error
     try:
         _write(fd, msgspec.json.encode(header) + b"\n")
-    except BaseException:
+    except BaseException:  # Ctrl-C too: a file without a header is of no use to anybody
         os.close(fd)
         path.unlink(missing_ok=True)
         raise
