@@ -123,8 +123,10 @@ def supervise(settings: Settings, listener: socket.socket) -> int:
 def _watch(children: list[Child]) -> int:
     """Start dead children again, until one is beyond that; the exit status that says so."""
     while True:
-        wait([child.process.sentinel for child in children])
+        ended = wait([child.process.sentinel for child in children])
         for child in children:
+            if child.process.sentinel in ended:
+                child.process.join()  # its pipe closes a moment before it has an exit status
             if child.process.exitcode == WRONG_SETTING:
                 return WRONG_SETTING  # it has said so, and would say it again
             if not child.process.is_alive() and not child.restart():
