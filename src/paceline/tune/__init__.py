@@ -1,0 +1,1 @@
+"""Tuning: calibrate, simulate thousands of settings, prove a handful live, apply one."""
