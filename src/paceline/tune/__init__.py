@@ -1,0 +1,1 @@
+"""Finds the settings that hold an objective at the least cost, and proves them live."""
