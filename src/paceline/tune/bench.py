@@ -12,6 +12,7 @@ from paceline.base.errors import PacelineError
 from paceline.tune.calibrate.batch_log import BatchLog
 from paceline.tune.observation import Observation
 from paceline.tune.setting import Setting
+from paceline.tune.workload import Workload
 
 
 class TrialFailed(PacelineError):
@@ -43,6 +44,9 @@ class Bench(Protocol):
         No two calls share cached answers, unless the trace itself asks twice. Raises TrialFailed, and
         KeyboardInterrupt when the user wants to stop.
         """
+
+    def trace(self) -> Workload:
+        """The trace as the simulator replays it, with the lengths that the server counted; after a run."""
 
     def probe(self, rows: int, length: int) -> None:
         """Ask for one batch of `rows` texts of `length` tokens that nobody has asked for before."""

@@ -69,6 +69,7 @@ class LoadBench:
         self._interrupted = interrupted
         self._prefixes = (f"{first}{'' if not turn else f' {WORDS[turn - 1]}'}" for turn in count() for first in WORDS)
         self._probes = count(1)
+        self._whole: RunFile | None = None
         self._schedule = prepare(plan).schedule
         if not len(self._schedule.at_ns):
             raise TrialFailed("a closed loop has no trace to replay; give --rate or --trace")
@@ -80,6 +81,8 @@ class LoadBench:
         self._server.try_out(setting)
         self._server.take_batches()
         run = self._replay(speed, part)
+        if self._whole is None and part is None:
+            self._whole = run
         if not self._server.alive():
             raise TrialFailed("the server died during the run")
         return LiveRun(observation_of(run), self._server.take_batches())
@@ -97,16 +100,10 @@ class LoadBench:
             raise KeyboardInterrupt
         return run
 
-    def workload(self, run: RunFile) -> Workload:
-        """The trace as the simulator replays it; lengths are those that the server counted in `run`."""
-        return workload_of(prepare(self._plan), run)
-
-    def first_run(self, setting: Setting) -> tuple[LiveRun, Workload]:
-        """A run, and the workload it tells of."""
-        self._server.try_out(setting)
-        self._server.take_batches()
-        run = self._replay(1.0, None)
-        return LiveRun(observation_of(run), self._server.take_batches()), self.workload(run)
+    def trace(self) -> Workload:
+        """See `Bench.trace`."""
+        assert self._whole is not None, "a whole run tells how long texts are"
+        return workload_of(prepare(self._plan), self._whole)
 
     def probe(self, rows: int, length: int) -> None:
         """See `Bench.probe`; the answer does not matter, what the server then tells of its batches does."""
