@@ -202,7 +202,7 @@ server.apply({"more": sys.argv[3]})
 if os.fork() == 0:
     sys.stdin.read()  # as a worker of the load generator: it has a copy of everything that is open
     os._exit(0)
-print("ready", flush=True)
+print(server._keeper.pid, server._folder.name, flush=True)
 sys.stdin.read()
 """
 
@@ -212,13 +212,15 @@ def test_the_server_ends_when_its_owner_is_killed(url, more):
     """kill -9 of the tuner while a forked worker of it goes on: no server is left on trial settings."""
     command = [sys.executable, "-c", OWNER, f"{PYTHON} {{more}}", url, more]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout.readline() == b"ready\n"
+        keeper, folder = owner.stdout.readline().decode().split()
         told = ask(url)
 
         os.kill(owner.pid, signal.SIGKILL)
 
         assert wait_for_end(told["pid"])
         assert told["stray"] is None or wait_for_end(told["stray"])
+        assert wait_for_end(int(keeper))
+        assert not Path(folder).exists()
 
 
 def test_the_server_ends_when_its_keeper_is_killed(launched, url):
