@@ -27,18 +27,10 @@ MORE = DeclaredKnob(
 
 
 @pytest.fixture
-def url() -> str:
-    """Of a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-@pytest.fixture
-def launched(url):
+def launched(free_url):
     """A server with two knobs, not yet started."""
     knobs = KnobFile(Path("knobs.toml"), (THREADS, MORE), ServerText(stop_timeout_s=0.3, start_timeout_s=10))
-    with LaunchedServer(f"{PYTHON} --threads {{threads}} {{more}}", knobs, url) as server:
+    with LaunchedServer(f"{PYTHON} --threads {{threads}} {{more}}", knobs, free_url) as server:
         yield server
 
 
@@ -61,22 +53,22 @@ def wait_for_end(pid: int) -> bool:
     return True
 
 
-def test_apply_starts_it_with_the_setting(launched, url):
+def test_apply_starts_it_with_the_setting(launched, free_url):
     """And returns when it answers."""
     launched.apply({"threads": 4})
 
-    assert ask(url)["threads"] == 4
+    assert ask(free_url)["threads"] == 4
     assert launched.alive()
 
 
-def test_apply_of_what_runs_does_nothing(launched, url):
+def test_apply_of_what_runs_does_nothing(launched, free_url):
     """A change starts it again, and so does the way back to the baseline."""
     launched.apply({"threads": 2})
-    first = ask(url)["pid"]
+    first = ask(free_url)["pid"]
     launched.apply({"threads": 2})
-    second = ask(url)["pid"]
+    second = ask(free_url)["pid"]
     launched.revert()
-    third = ask(url)
+    third = ask(free_url)
 
     assert first == second
     assert (third["pid"], third["threads"]) == (launched.pid, 1)
@@ -84,22 +76,22 @@ def test_apply_of_what_runs_does_nothing(launched, url):
     assert wait_for_end(first)
 
 
-def test_a_server_that_died_is_started_again(launched, url):
+def test_a_server_that_died_is_started_again(launched, free_url):
     """The same setting is no reason to leave it dead."""
     launched.apply({"threads": 2})
     pid = launched.pid
     with pytest.raises(OSError):
-        ask(f"{url}/die")
+        ask(f"{free_url}/die")
     assert wait_for_end(pid)
     launched._keeper.wait(10)
     assert not launched.alive()
 
     launched.apply({"threads": 2})
 
-    assert ask(url)["threads"] == 2
+    assert ask(free_url)["threads"] == 2
 
 
-def test_one_that_dies_at_its_start_tells_its_last_words(launched, url):
+def test_one_that_dies_at_its_start_tells_its_last_words(launched, free_url):
     """Its setting is the error's subject; the baseline still can be had."""
     with pytest.raises(Unreachable) as died:
         launched.apply({"more": "--die=1"})
@@ -110,7 +102,7 @@ def test_one_that_dies_at_its_start_tells_its_last_words(launched, url):
     )
     assert not launched.alive()
     launched.revert()
-    assert ask(url)["threads"] == 1
+    assert ask(free_url)["threads"] == 1
 
 
 def test_one_that_goes_to_the_background_is_ended(launched):
@@ -123,10 +115,10 @@ def test_one_that_goes_to_the_background_is_ended(launched):
     assert not launched._readiness.listening()
 
 
-def test_one_that_never_gets_ready_is_ended(url):
+def test_one_that_never_gets_ready_is_ended(free_url):
     """The message says what is missing, for how long, and which setting to raise."""
     quick = ServerText(ready="/health", start_timeout_s=0.6)
-    with LaunchedServer(f"{PYTHON} {{more}}", KnobFile(Path("k.toml"), (MORE,), quick), url) as server:
+    with LaunchedServer(f"{PYTHON} {{more}}", KnobFile(Path("k.toml"), (MORE,), quick), free_url) as server:
         with pytest.raises(Unreachable) as late:
             server.apply({"more": "--health=503"})
         pid = server.pid
@@ -135,27 +127,27 @@ def test_one_that_never_gets_ready_is_ended(url):
     assert wait_for_end(pid)
 
 
-def test_a_value_out_of_range_stops_nothing(launched, url):
+def test_a_value_out_of_range_stops_nothing(launched, free_url):
     """It is refused while the server goes on as it is."""
     launched.apply({"threads": 2})
 
     with pytest.raises(ConfigError, match=r"threads = 3: knobs\.toml allows one of 1, 2, 4"):
         launched.apply({"threads": 3})
 
-    assert ask(url)["threads"] == 2
+    assert ask(free_url)["threads"] == 2
 
 
-def test_a_port_in_use_is_refused(launched, url):
+def test_a_port_in_use_is_refused(launched, free_url):
     """Or the wrong server would be measured."""
-    taken = socket.create_server(("127.0.0.1", int(url.rpartition(":")[2])))
+    taken = socket.create_server(("127.0.0.1", int(free_url.rpartition(":")[2])))
 
     with taken, pytest.raises(ConfigError, match="another server listens there already; stop it, or take"):
         launched.revert()
 
 
-def test_a_program_that_is_not_there_is_named(url):
+def test_a_program_that_is_not_there_is_named(free_url):
     """With what the system says about it."""
-    server = LaunchedServer("no-such-server {threads}", KnobFile(Path("k.toml"), (THREADS,)), url)
+    server = LaunchedServer("no-such-server {threads}", KnobFile(Path("k.toml"), (THREADS,)), free_url)
 
     with server, pytest.raises(ConfigError, match="no-such-server cannot be run: No such file or directory"):
         server.revert()
@@ -168,10 +160,10 @@ def test_a_url_that_is_none_is_refused(url):
         LaunchedServer("serve {threads}", KnobFile(Path("k.toml"), (THREADS,)), url)
 
 
-def test_close_ends_what_left_the_group(launched, url):
+def test_close_ends_what_left_the_group(launched, free_url):
     """A process that the server started in a session of its own ends with it."""
     launched.apply({"more": "--stray"})
-    told = ask(url)
+    told = ask(free_url)
 
     launched.close()
 
@@ -179,10 +171,10 @@ def test_close_ends_what_left_the_group(launched, url):
     assert wait_for_end(told["pid"])
 
 
-def test_close_insists(launched, url):
+def test_close_insists(launched, free_url):
     """SIGKILL follows when the stop signal is ignored."""
     launched.apply({"more": "--stubborn"})
-    pid = ask(url)["pid"]
+    pid = ask(free_url)["pid"]
 
     launched.close()
 
@@ -202,29 +194,31 @@ server.apply({"more": sys.argv[3]})
 if os.fork() == 0:
     sys.stdin.read()  # as a worker of the load generator: it has a copy of everything that is open
     os._exit(0)
-print("ready", flush=True)
+print(server._keeper.pid, server._folder.name, flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.mark.parametrize("more", ["", "--stray"])
-def test_the_server_ends_when_its_owner_is_killed(url, more):
+def test_the_server_ends_when_its_owner_is_killed(free_url, more):
     """kill -9 of the tuner while a forked worker of it goes on: no server is left on trial settings."""
-    command = [sys.executable, "-c", OWNER, f"{PYTHON} {{more}}", url, more]
+    command = [sys.executable, "-c", OWNER, f"{PYTHON} {{more}}", free_url, more]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout.readline() == b"ready\n"
-        told = ask(url)
+        keeper, folder = owner.stdout.readline().decode().split()
+        told = ask(free_url)
 
         os.kill(owner.pid, signal.SIGKILL)
 
         assert wait_for_end(told["pid"])
         assert told["stray"] is None or wait_for_end(told["stray"])
+        assert wait_for_end(int(keeper))
+        assert not Path(folder).exists()
 
 
-def test_the_server_ends_when_its_keeper_is_killed(launched, url):
+def test_the_server_ends_when_its_keeper_is_killed(launched, free_url):
     """The tuner then does what the keeper could not."""
     launched.revert()
-    pid = ask(url)["pid"]
+    pid = ask(free_url)["pid"]
     launched._keeper.kill()
     launched._keeper.wait(10)
 

@@ -44,6 +44,7 @@ OTHER_VARIABLES: dict[str, str] = {
     "PACELINE_DEBUG": "1 shows the traceback of an error of the command line.",
     "PACELINE_RUNS": "Folder of the runs that `paceline measure` keeps.",
     "PACELINE_REQUIRE_REDIS": "1 makes tests that need redis-server fail instead of skip.",
+    "PACELINE_REQUIRE_NGINX": "1 makes tests that need nginx fail instead of skip.",
     "PACELINE_PEERS_HOME": "Folder of the environments that `benchmarks/peers` installs.",
 }
 """Variables with our prefix that are not settings."""

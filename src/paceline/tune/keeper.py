@@ -2,7 +2,9 @@
 
 It runs as a script, not as a module: nothing of ours is imported, so that it starts in a few milliseconds.
 
-    keeper.py TUNER_PID STOP_SIGNAL STOP_TIMEOUT_S COMMAND ...
+    keeper.py TUNER_PID FOLDER STOP_SIGNAL STOP_TIMEOUT_S COMMAND ...
+
+FOLDER is the server's temporary folder, which the tuner removes, and the keeper where the tuner no longer can.
 
 Standard input is a pipe that the tuner holds open: its end means stop. A forked child of the tuner may hold it open
 too, so the tuner's own end is watched as well. Standard error is the server's log; the one line on standard output
@@ -104,4 +106,10 @@ def _children() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), signal.Signals[sys.argv[2]], float(sys.argv[3]), sys.argv[4:]))
+    _tuner, _folder = int(sys.argv[1]), sys.argv[2]
+    _status = main(_tuner, signal.Signals[sys.argv[3]], float(sys.argv[4]), sys.argv[5:])
+    if os.getppid() != _tuner:
+        import shutil
+
+        shutil.rmtree(_folder, ignore_errors=True)
+    sys.exit(_status)

@@ -106,7 +106,7 @@ class LaunchedServer:
         with self._log.open("wb") as log:
             self._keeper = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
                 [
-                    *(sys.executable, "-I", "-S", keeper.__file__, str(os.getpid())),
+                    *(sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), self._folder.name),
                     *(f"SIG{self._server.stop_signal}", str(self._server.stop_timeout_s), *words),
                 ],
                 stdin=subprocess.PIPE,
