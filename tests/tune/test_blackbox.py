@@ -7,14 +7,14 @@ import pytest
 
 from paceline.base.errors import ConfigError
 from paceline.tune.blackbox import BlackBoxSearch, RandomSearch
-from paceline.tune.declared_knob import DeclaredKnob
+from paceline.tune.knob import Knob
 from paceline.tune.setting import key
 
-THREADS = DeclaredKnob("threads", 1, values=(1, 4, 2))
-MODE = DeclaredKnob("mode", "slow", values=("slow", "fast"))
-DEPTH = DeclaredKnob("depth", 8, low=1, high=64, scale="log", integer=True)
-SHARE = DeclaredKnob("share", 0.5, low=0.25, high=0.75)
-LIVE = DeclaredKnob("live", False, values=(False, True))
+THREADS = Knob("threads", 1, values=(1, 4, 2))
+MODE = Knob("mode", "slow", values=("slow", "fast"))
+DEPTH = Knob("depth", 8, low=1, high=64, scale="log", integer=True)
+SHARE = Knob("share", 0.5, low=0.25, high=0.75)
+LIVE = Knob("live", False, values=(False, True))
 ALL = (THREADS, MODE, DEPTH, SHARE, LIVE)
 
 both = pytest.mark.parametrize("search", [BlackBoxSearch, RandomSearch])
@@ -113,7 +113,7 @@ def test_without_a_feasible_setting_the_closest_is_known(search):
 
 def test_optuna_beats_chance_on_a_smooth_cost():
     """With 25 runs among 384 settings, in the mean of ten seeds."""
-    depth = DeclaredKnob("depth", 8, low=1, high=64, integer=True)
+    depth = Knob("depth", 8, low=1, high=64, integer=True)
 
     def mean_best(search) -> float:
         found = 0.0
@@ -129,7 +129,7 @@ def test_optuna_beats_chance_on_a_smooth_cost():
 
 def test_optuna_leaves_the_region_that_dies():
     """All above depth 16 dies; chance would go there for three quarters of the runs."""
-    depth = DeclaredKnob("depth", 8, low=1, high=64, integer=True)
+    depth = Knob("depth", 8, low=1, high=64, integer=True)
     searching = BlackBoxSearch((depth,), budget=30)
     searching.tell({}, 8.0)
     died = 0

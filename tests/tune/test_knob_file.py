@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from paceline.base.errors import ConfigError
-from paceline.tune.declared_knob import DeclaredKnob
+from paceline.tune.knob import Knob
 from paceline.tune.knob_file import KnobFile, ServerText, read_knob_file
 
 GOOD = """
@@ -52,9 +52,9 @@ def test_a_file_of_knobs(read, tmp_path):
     assert read(GOOD) == KnobFile(
         tmp_path / "knobs.toml",
         (
-            DeclaredKnob("threads", 1, values=(1, 2, 4)),
-            DeclaredKnob("share", 0.9, low=0.5, high=0.95),
-            DeclaredKnob("batch.size", 32, low=1, high=256, scale="log", integer=True, quality=True),
+            Knob("threads", 1, values=(1, 2, 4)),
+            Knob("share", 0.9, low=0.5, high=0.95),
+            Knob("batch.size", 32, low=1, high=256, scale="log", integer=True, quality=True),
         ),
         ServerText(ready="/health", start_timeout_s=5, stop_signal="QUIT"),
         {"server.conf": "threads {threads};"},

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from paceline.base.errors import ConfigError
-from paceline.tune.declared_knob import DeclaredKnob
+from paceline.tune.knob import Knob
 from paceline.tune.setting import Key, Setting, Value, key
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Tried:
     """What was proposed and told, and how many proposals are left. The baseline is never proposed."""
 
-    def __init__(self, knobs: Sequence[DeclaredKnob], budget: int) -> None:
+    def __init__(self, knobs: Sequence[Knob], budget: int) -> None:
         self._knobs = knobs
         self._left = budget
         self._room = math.prod(knob.count() for knob in knobs)
@@ -127,7 +127,7 @@ class Tried:
 class RandomSearch:
     """Every setting with the same chance: what a search has to beat."""
 
-    def __init__(self, knobs: Sequence[DeclaredKnob], budget: int, seed: int = 0) -> None:
+    def __init__(self, knobs: Sequence[Knob], budget: int, seed: int = 0) -> None:
         self._tried = Tried(knobs, budget)
         self._chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
         self.best = self._tried.best
@@ -150,7 +150,7 @@ class BlackBoxSearch:
     """
 
     def __init__(
-        self, knobs: Sequence[DeclaredKnob], budget: int, seed: int = 0, *, first_by_chance: int | None = None
+        self, knobs: Sequence[Knob], budget: int, seed: int = 0, *, first_by_chance: int | None = None
     ) -> None:
         try:
             import optuna  # noqa: PLC0415 - an extra: only who searches blindly needs it
@@ -208,7 +208,7 @@ class BlackBoxSearch:
             )
         )
 
-    def _distribution(self, knob: DeclaredKnob) -> BaseDistribution:
+    def _distribution(self, knob: Knob) -> BaseDistribution:
         from optuna.distributions import (  # noqa: PLC0415 - see __init__
             CategoricalDistribution,
             FloatDistribution,
@@ -225,21 +225,21 @@ class BlackBoxSearch:
         return CategoricalDistribution(range(len(knob.values)))
 
 
-def _ordered(knob: DeclaredKnob) -> bool:
+def _ordered(knob: Knob) -> bool:
     """Whether its values are numbers, so that near ones behave alike."""
     return not any(isinstance(value, bool | str) for value in knob.values)
 
 
-def _choices(knob: DeclaredKnob) -> Sequence[Value]:
+def _choices(knob: Knob) -> Sequence[Value]:
     return sorted(knob.values, key=float) if _ordered(knob) else knob.values
 
 
-def _of_parameter(knob: DeclaredKnob, parameter: float) -> Value:
+def _of_parameter(knob: Knob, parameter: float) -> Value:
     """The value that Optuna's number stands for: the place of a choice, or a number of the range."""
     return _choices(knob)[int(parameter)] if knob.values else knob.rounded(parameter)
 
 
-def _parameter(knob: DeclaredKnob, value: Value) -> float:
+def _parameter(knob: Knob, value: Value) -> float:
     """The inverse of `_of_parameter`."""
     if not knob.values:
         return float(value)
@@ -248,7 +248,7 @@ def _parameter(knob: DeclaredKnob, value: Value) -> float:
     )
 
 
-def _draw(knob: DeclaredKnob, chance: random.Random) -> Value:
+def _draw(knob: Knob, chance: random.Random) -> Value:
     if knob.values:
         return chance.choice(knob.values)
     if knob.scale == "linear":
@@ -263,7 +263,7 @@ def _draw(knob: DeclaredKnob, chance: random.Random) -> Value:
     return knob.rounded(min(max(drawn, knob.low), knob.high))
 
 
-def _values(knob: DeclaredKnob) -> Sequence[Value]:
+def _values(knob: Knob) -> Sequence[Value]:
     """All its values; of a range of real numbers, where chance never fails, only the bounds."""
     if knob.values:
         return knob.values

@@ -109,7 +109,7 @@ class Calibrator:
 
     def _corners(self, simulator: Simulator) -> list[Setting]:
         """The setting that looks best, and the one that is most unlike the baseline: both sides of what is searched."""
-        settings = list(self._order.space.settings()) if len(self._order.space) <= 4096 else self._few()
+        settings = list(self._order.space.settings()) if (self._order.space.size or 4097) <= 4096 else self._few()
         modelled = [one for one in settings if one and all(simulator.models(name) for name in one)]
         if not modelled:
             return []

@@ -155,7 +155,7 @@ class Journal:
                 )
                 for knob in order.space.knobs
             ],
-            settings_total=len(order.space),
+            settings_total=order.space.size,
             why=self.why,
             warnings=self.warnings,
             baseline_setting=order.space.full({}),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from paceline.tune.goal import Goal
-from paceline.tune.knob import Space
+from paceline.tune.space import Space
 from paceline.tune.quality import QualityGate
 from paceline.tune.simulation.station import Station
 

@@ -113,7 +113,7 @@ class Tuner:
 
     def _simulated(self, simulator: Simulator) -> list[Setting]:
         order = self._order
-        self._watcher.phase(f"simulate {len(order.space):,} settings", None)
+        self._watcher.phase(f"simulate {order.space.size or 0:,} settings", None)
         search = Search(simulator, order.space, order.goal)
         if order.goal.aim == "throughput":
             self._speed = search.most_speed()

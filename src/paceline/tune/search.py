@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from paceline.tune.goal import Goal
-from paceline.tune.knob import Space
+from paceline.tune.space import Space
 from paceline.tune.setting import Setting, key
 from paceline.tune.simulator import SATURATED, Expected, Simulator
 
@@ -42,7 +42,7 @@ class Search:
 
         To a twentieth, by bisection over every setting on part of the trace; at least 1.
         """
-        settings = list(self._space.settings()) if len(self._space) <= WHOLE else self._by_group()
+        settings = list(self._space.settings()) if (self._space.size or WHOLE + 1) <= WHOLE else self._by_group()
         low, high = 1.0, MOST_SPEED
         while high / low > SPEED_STEP:
             middle = (low * high) ** 0.5
@@ -57,7 +57,7 @@ class Search:
         """Search, with the trace at `speed`; the baseline is always among the results."""
         self._speed = speed
         self._whole([{}])
-        if len(self._space) <= WHOLE:
+        if (self._space.size or WHOLE + 1) <= WHOLE:
             self._halved(list(self._space.settings()))
             return self.ranked()
         best: Setting = {}
