@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from paceline.tune.goal import Goal
-from paceline.tune.space import Space
 from paceline.tune.setting import Setting, key
 from paceline.tune.simulator import SATURATED, Expected, Simulator
+from paceline.tune.space import Space
 
 WHOLE: Final = 4_096
 """Settings that are simulated one and all."""
