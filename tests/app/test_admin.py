@@ -7,6 +7,7 @@ import json
 from contextlib import asynccontextmanager
 
 import httpx
+import msgspec
 import pytest
 
 from paceline.app.server import open_application
@@ -229,6 +230,27 @@ def test_what_cannot_be_is_a_problem_with_its_own_code(
 
     assert (reply.status_code, reply.json()["code"], reply.json().get("param")) == (status, code, param)
     assert version == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"changes": {"serve.timeout_s": float("nan")}}, "serve.timeout_s"),
+        ({"changes": {"limits.endpoints": {1: {"rpm": 5}}}}, "limits.endpoints"),
+        ({"changes": {SIZE: b"8"}}, SIZE),
+        ({"changes": {SIZE: 8}, "lease_s": float("nan")}, "lease_s"),
+        ({"changes": {SIZE: 8}, "lease_s": float("inf")}, "lease_s"),
+    ],
+)
+def test_what_only_messagepack_can_say_is_refused_too(tmp_path, run_virtual, body, param):
+    async def scenario():
+        async with house(tmp_path) as client:
+            content, kind = msgspec.msgpack.encode(body), {"content-type": "application/msgpack"}
+            return await client.patch("/admin/settings", content=content, headers=kind), await value(client)
+
+    reply, after = run_virtual(scenario())
+
+    assert (reply.status_code, reply.json()["param"], after) == (400, param, 32)
 
 
 @pytest.mark.parametrize("since", ["-1", "x", "1.5", "9" * 16, "²"])
