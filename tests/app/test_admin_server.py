@@ -23,7 +23,7 @@ SIZE, TEXTS = "embed.batch.max_size", "embed.max_texts"
 
 TRIAL = """
 import sys, time, httpx
-url, workers = sys.argv[1:]
+(url,) = sys.argv[1:]
 changes = {"embed.batch.max_size": 2, "embed.max_texts": 30}
 reply = httpx.patch(url + "/admin/settings", json={"changes": changes, "lease_s": 1.0},
                     headers={"authorization": "Bearer adm"})
@@ -76,9 +76,7 @@ def until(condition, limit_s=30.0):
 def test_a_killed_tuner_leaves_the_server_as_it_was(state_dir, workers):
     with running(f"serve.workers={workers}", "admin.token=adm", state_dir=state_dir) as server:
         url = server.url
-        tuner = subprocess.Popen(
-            [sys.executable, "-c", TRIAL, url, str(workers)], stdout=subprocess.PIPE, text=True
-        )
+        tuner = subprocess.Popen([sys.executable, "-c", TRIAL, url], stdout=subprocess.PIPE, text=True)
         lease = tuner.stdout.readline().strip()
         during = (value(url), value(url, TEXTS), statuses(url, 31), rows_of_a_burst(url))
         tuner.send_signal(signal.SIGKILL)
