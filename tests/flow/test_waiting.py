@@ -137,3 +137,13 @@ def test_a_job_that_left_is_marked():
     waiting.remove(job)
 
     assert job.level == GONE
+
+
+def test_a_shorter_ageing_is_not_held_up_by_those_who_wait_with_a_longer_one():
+    waiting = Waiting()
+    waiting_job(waiting, 0.0, priority=HIGH)
+    waiting.lift(1.0, 3600.0)
+    low = waiting_job(waiting, 1.0, priority=LOW)
+    waiting.lift(1.0 + 2 * AGEING_S, AGEING_S)
+
+    assert low.level == LOW - 2
