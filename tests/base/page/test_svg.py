@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.measure.render.chart.svg import area, drawing, label, number, path, tag
+from paceline.base.page.svg import area, drawing, label, number, path, tag
 
 printable = st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cn", "Cc")))
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Literal
 
-from paceline.measure.render.chart.svg import tag
-
-State = Literal["ok", "warning", "critical", "unknown"]
+from paceline.base.page.svg import tag
+from paceline.base.slo import State
 
 _UNIT = re.compile(r"(?<=\d) (?=(?:us|ms|s|min|h|B|kB|MB|GB|TB|%|req/s|requests/s|tokens/s|jobs)\b|%)")
 _SHAPES: dict[State, str] = {
