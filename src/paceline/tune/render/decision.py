@@ -8,7 +8,7 @@ from paceline.base.page.marks import section, state_cell, table, typeset
 from paceline.base.page.svg import tag
 from paceline.base.slo import STATES
 from paceline.tune.render import wording
-from paceline.tune.render.setting_marks import code, prose
+from paceline.tune.render.setting_marks import code
 from paceline.tune.render.wording import bound, changed, found
 from paceline.tune.report import SloValue, TuneReport
 
@@ -83,6 +83,8 @@ def reasons(report: TuneReport) -> str:
         "infeasible": "What stands in the way",
     }
     items = (
-        tag("ul", *(tag("li", prose(words)) for words in report.why), class_="why-list") if report.why else ""
+        tag("ul", *(tag("li", typeset(words)) for words in report.why), class_="why-list")
+        if report.why
+        else ""
     )
     return section(titles.get(report.outcome, "What happened"), items)

@@ -11,10 +11,9 @@ from importlib.resources import files
 
 from paceline.base.figures import duration
 from paceline.base.page.frame import frame
-from paceline.base.page.marks import facts, icon
+from paceline.base.page.marks import facts, icon, typeset
 from paceline.base.page.svg import tag
 from paceline.tune.render import decision, proof, search
-from paceline.tune.render.setting_marks import prose
 from paceline.tune.render.wording import WORDS, because, headline, searched, state, workload
 from paceline.tune.report import TuneReport
 
@@ -67,15 +66,15 @@ def _verdict(report: TuneReport) -> str:
     """The line to be quoted, and what qualifies it."""
     shown = state(report)
     because_ = because(report)
-    notices = tag("ul", *(tag("li", prose(words)) for words in report.warnings)) if report.warnings else ""
+    notices = tag("ul", *(tag("li", typeset(words)) for words in report.warnings)) if report.warnings else ""
     return tag(
         "section",
         icon(shown),
         tag(
             "div",
             tag("p", tag("span", WORDS[report.outcome].capitalize()), class_="word"),
-            tag("h2", prose(headline(report)), class_="headline"),
-            tag("p", prose(because_), class_="because") if because_ else "",
+            tag("h2", typeset(headline(report)), class_="headline"),
+            tag("p", typeset(because_), class_="because") if because_ else "",
             notices,
         ),
         class_=f"verdict {shown}",

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from html import escape
 from statistics import median
 
-from paceline.base.figures import NONE, count, duration, estimate, latency, level, measured, number
+from paceline.base.figures import NONE, count, duration, estimate, latency, measured, number, percent
 from paceline.base.page.figure import HALF, WIDE, figure
 from paceline.base.page.marks import section, state_cell, table, typeset
 from paceline.base.page.svg import tag
+from paceline.base.slo import Objective
 from paceline.tune.render.chart.ab_blocks import ab_blocks
 from paceline.tune.render.chart.predicted import Pair, against_measured
-from paceline.tune.render.setting_marks import prose, setting
+from paceline.tune.render.setting_marks import setting
 from paceline.tune.render.wording import ab_line, changed, metric, relative
-from paceline.tune.report import AbResult, Objective, Range, Trial, TuneReport
+from paceline.tune.report import AbResult, Range, Trial, TuneReport
 from paceline.tune.setting import label
 
 P95 = "p95_ms"
@@ -125,13 +126,13 @@ def _predicted(told: Range) -> str:
 def _outcome(trial: Trial) -> str:
     """Met, or by how much the worst objective was missed; or why there is no measurement."""
     if trial.failed:
-        return state_cell("critical", "no measurement") + tag("small", prose(trial.failed), class_="why")
+        return state_cell("critical", "no measurement") + tag("small", typeset(trial.failed), class_="why")
     if trial.violation is None:
         return state_cell("unknown", "not measured")
     if trial.violation <= 0:
         return state_cell("ok", "met")
     return state_cell("warning", "missed") + tag(
-        "small", typeset(f"by {level(round(100 * trial.violation, 1))} %"), class_="why"
+        "small", typeset(f"by {percent(100 * trial.violation)}"), class_="why"
     )
 
 
@@ -143,7 +144,7 @@ def standings(report: TuneReport) -> str:
             count(each.runs),
             typeset(number(each.mean_score)),
             "" if each.eliminated_after is None else f"after run {each.eliminated_after}",
-            prose(each.because),
+            typeset(each.because),
         ]
         for each in report.standings
     ]
@@ -162,7 +163,7 @@ def steps(report: TuneReport) -> str:
             typeset(duration(step.window_s)),
             *(_measured(step.values, name, report) for name in asked),
             state_cell("ok", "held") if step.held else state_cell("critical", "taken back"),
-            prose(step.because),
+            typeset(step.because),
         ]
         for index, step in enumerate(report.steps, 1)
     ]

@@ -10,7 +10,7 @@ from paceline.base.page.marks import facts, folded, section, state_cell, table, 
 from paceline.base.page.svg import tag
 from paceline.tune.render.chart.pareto import Kind, Spot, pareto
 from paceline.tune.render.proof import P95
-from paceline.tune.render.setting_marks import code, prose, setting
+from paceline.tune.render.setting_marks import code, setting
 from paceline.tune.report import Prediction, TuneReport
 from paceline.tune.setting import Value, key, label, spelled
 
@@ -66,7 +66,7 @@ def quality(report: TuneReport) -> str:
             typeset(f"<= {level(check.allowed)}"),
             count(check.samples),
             state_cell("ok", "accepted") if check.accepted else state_cell("critical", "refused"),
-            prose(check.because),
+            typeset(check.because),
         ]
         for check in report.quality
     ]
@@ -85,7 +85,7 @@ def calibration(report: TuneReport) -> str:
         [
             escape(each.name.replace("_", " ")),
             typeset(interval(each.value, each.low, each.high, each.unit)),
-            prose(each.meaning),
+            typeset(each.meaning),
         ]
         for each in model.coefficients
     ]
@@ -110,7 +110,7 @@ def knobs(report: TuneReport) -> str:
             "live" if knob.live else "after a restart",
             "changes answers" if knob.quality else "",
             "simulated" if knob.modelled else "tried live only",
-            prose(knob.cost),
+            typeset(knob.cost),
         ]
         for knob in report.knobs
     ]

@@ -1,18 +1,12 @@
-"""Settings and their outcomes as type: each knob stays on one line, arrows are arrows."""
+"""Settings and commands as type: a change of a knob is never broken over two lines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
 
-from paceline.base.page.marks import typeset
 from paceline.base.page.svg import tag
 from paceline.tune.setting import Value, label
-
-
-def prose(words: str) -> str:
-    """Typeset, with arrows."""
-    return typeset(words).replace("-&gt;", "\N{RIGHTWARDS ARROW}")
 
 
 def setting(changes: Mapping[str, Value]) -> str:

@@ -78,7 +78,7 @@ def _costs(costs: Sequence[float], plane: Plane) -> Linear | Log:
     positive = [cost for cost in costs if cost > 0]
     if positive and max(positive) > 12 * min(positive):
         return decades(positive, plane.left, plane.right)
-    return around(costs, plane.left + 8, plane.right - 8)
+    return around(costs, plane.left + 8, plane.right - 8, most=8)
 
 
 def _saturated(spots: Sequence[Spot], plane: Plane, x: Linear | Log) -> str:
