@@ -394,8 +394,8 @@ def foreign() -> TuneReport:
         quality=[],
         standings=[Standing(winner, 2, -512.0, None, "most requests/s"), Standing({}, 2, -391.0, 4, "less by 24 %")],
         ab=AbResult(
-            6, "done_per_s", Range(0.31, 0.27, 0.36), "better", {"done_per_s": 391.0, "p95_ms": 31.0},
-            {"done_per_s": 512.0, "p95_ms": 22.0}, [],
+            6, "rate_per_s", Range(0.31, 0.27, 0.36), "better", {"rate_per_s": 391.0, "p95_ms": 31.0},
+            {"rate_per_s": 512.0, "p95_ms": 22.0}, [],
         ),
         steps=[],
         warnings=[],

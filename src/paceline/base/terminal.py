@@ -31,13 +31,16 @@ Colours = Mapping[str, str]
 def print_sections(stream: TextIO, sections: Callable[[int], Iterable[RenderableType]]) -> None:
     """Print what `sections` gives for the width of the stream, with an empty line between each two."""
     from rich.console import Console  # noqa: PLC0415 - not needed by those who only want the JSON
+    from rich.text import Text  # noqa: PLC0415
 
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = WIDE
     with console.capture() as page:
         for number, section in enumerate(sections(console.width)):
-            console.print(*((section,) if number == 0 else ("", section)), sep="\n")
+            if number:
+                console.print()
+            console.print(section, soft_wrap=isinstance(section, Text))
     # Cells are padded to the width of their column, which nobody wants in a file.
     text = page.get()
     stream.write(text if console.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
@@ -85,6 +88,13 @@ def facts(pairs: Iterable[tuple[str, str]], width: int, *, colours: Colours | No
         for number, part in enumerate(broken(value, width - LABEL - 2)):
             grid.add_row(Text("" if number else label), printable(part, style=(colours or {}).get(value, "")))
     return grid
+
+
+def verbatim(label: str, lines: Iterable[str]) -> Text:
+    """A label, and lines to copy below it: they are never broken, however narrow the terminal."""
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text("\n").join((Text(label, style="dim"), *(printable(f"  {line}") for line in lines)))
 
 
 def broken(value: str, width: int) -> list[str]:

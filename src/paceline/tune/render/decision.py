@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from paceline.base.page.marks import section, state_cell, table, typeset
+from paceline.base.page.marks import icon, section, state_cell, table, typeset
 from paceline.base.page.svg import tag
 from paceline.base.slo import STATES
 from paceline.tune.render import wording
@@ -18,37 +18,36 @@ def before_and_after(report: TuneReport) -> str:
     pairs = wording.pairs(report)
     if not pairs:
         return ""
-    second = "closest" if report.outcome == "infeasible" else "after"
+    second, title = (
+        ("closest", "Baseline and closest")
+        if report.outcome == "infeasible"
+        else ("after", "Before and after")
+    )
     both = bool(report.after)
     rows = [_row(before, after, both=both) for before, after in pairs]
-    head = ["objective", "target", "critical", "baseline", "state"]
-    head += [second, "state", "change"] if both else []
-    title = "Before and after" if both else "Objectives"
-    shown = table("Service-level objectives", head, rows, numbers=(1, 2, 3, 5, 7) if both else (1, 2, 3))
-    return section(title, shown, kind="pairs")
+    head = ["objective", "baseline", *((second, "change") if both else ()), "target", "critical"]
+    title = title if both else "Objectives"
+    shown = table("Service-level objectives", head, rows, numbers=(3, 4, 5) if both else (2, 3))
+    return section(title, shown, kind="sides")
 
 
 def _row(before: SloValue | None, after: SloValue | None, *, both: bool) -> list[str]:
     known = before or after
     assert known is not None
     asked = known.objective
-    cells = [
-        escape(asked.label),
-        typeset(bound(asked, asked.target)),
-        typeset(bound(asked, asked.critical)),
-        typeset(found(before)),
-        _state(before),
-    ]
+    cells = [escape(asked.label), _side(before)]
     if both:
         change = changed(before.value if before else None, after.value if after else None)
-        cells += [typeset(found(after)), _state(after), typeset(change)]
-    return cells
+        cells += [_side(after), typeset(change)]
+    return [*cells, typeset(bound(asked, asked.target)), typeset(bound(asked, asked.critical))]
 
 
-def _state(row: SloValue | None) -> str:
-    return (
-        state_cell("unknown", STATES["unknown"]) if row is None else state_cell(row.state, STATES[row.state])
-    )
+def _side(row: SloValue | None) -> str:
+    """A value with the shape of its state, and the state in a word below it."""
+    if row is None or row.value is None:
+        return state_cell("unknown", STATES["unknown"])
+    shown = tag("span", icon(row.state), typeset(found(row)), class_=f"state {row.state}")
+    return shown + tag("small", STATES[row.state], class_="why")
 
 
 def changes(report: TuneReport) -> str:
@@ -60,17 +59,17 @@ def changes(report: TuneReport) -> str:
         [code(name), code(old), code(new), escape(takes)]
         for name, old, new, takes in wording.changes(report, setting)
     ]
-    shown = table(title, ["knob", "baseline", "new", "takes effect"], rows, numbers=(1, 2)) if rows else ""
-    file = f"Written to {code(report.written_to)}." if report.written_to and rows else ""
-    return section(title, shown, tag("p", file, class_="reading") if file else "", _undo(report))
+    shown = table(title, ["knob", "baseline", "new", "takes effect"], rows, numbers=(1, 2))
+    file = f"Written to {code(report.written_to)}." if report.written_to else ""
+    if not rows:
+        return section("How to undo it", _undo(report))
+    undo = tag("div", tag("h3", "How to undo it"), _undo(report), class_="undo") if report.undo else ""
+    return section(title, shown, tag("p", file, class_="reading") if file else "", undo)
 
 
 def _undo(report: TuneReport) -> str:
     """Commands to copy, each selected by one click."""
-    if not report.undo:
-        return ""
-    commands = "".join(tag("pre", escape(command), tabindex="0") for command in report.undo)
-    return tag("div", tag("h3", "How to undo it"), commands, class_="undo")
+    return "".join(tag("pre", escape(command), tabindex="0", class_="command") for command in report.undo)
 
 
 def reasons(report: TuneReport) -> str:

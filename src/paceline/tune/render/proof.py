@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from statistics import median
 
-from paceline.base.figures import NONE, count, duration, estimate, latency, measured, number, percent
+from paceline.base.figures import NONE, clock, count, duration, estimate, latency, measured, number, percent
 from paceline.base.page.figure import HALF, WIDE, figure
 from paceline.base.page.marks import section, state_cell, table, typeset
 from paceline.base.page.svg import tag
@@ -89,32 +89,35 @@ def _pairs(report: TuneReport) -> list[Pair]:
 
 def trials(report: TuneReport) -> str:
     """Every live run with what was predicted of it."""
+    foreseen = any(trial.predicted_p95_ms is not None for trial in report.trials)
     names = [row.name for row in report.objectives if row.name != P95]
     shown = [name for name in names if any(name in trial.values for trial in report.trials)]
-    head = ["run", "phase", "setting", "predicted p95", "measured p95", "error"]
+    head = ["run", "phase", "setting", *(("predicted p95",) if foreseen else ()), "measured p95"]
+    head += ["error"] if foreseen else []
     head += [metric(name, report.objectives).label for name in shown]
+    after = len(head)
     head += ["objectives", "score", "at", "for"]
-    rows = [_trial(trial, shown, report.objectives) for trial in report.trials]
-    last = len(head)
-    numbers = (0, 3, 4, 5, *range(6, 6 + len(shown)), last - 3, last - 2, last - 1)
+    rows = [_trial(trial, shown, report.objectives, foreseen=foreseen) for trial in report.trials]
+    numbers = (0, *range(3, after), *range(after + 1, after + 4))
     return section(
         "Every live run", table("Live runs", head, rows, numbers=numbers) if rows else "", kind="runs"
     )
 
 
-def _trial(trial: Trial, names: list[str], objectives: list[Objective]) -> list[str]:
+def _trial(trial: Trial, names: list[str], objectives: list[Objective], *, foreseen: bool) -> list[str]:
     told, value = trial.predicted_p95_ms, trial.values.get(P95)
+    error = changed(value, told.value if told else None)
     return [
         str(trial.number),
         escape(trial.phase),
         setting(trial.setting),
-        typeset(NONE if told is None else _predicted(told)),
+        *((typeset(NONE if told is None else _predicted(told)),) if foreseen else ()),
         typeset(latency(value)),
-        typeset(changed(value, told.value if told else None)),
+        *((typeset(error),) if foreseen else ()),
         *(typeset(measured(trial.values.get(name), metric(name, objectives).unit)) for name in names),
         _outcome(trial),
         typeset(number(trial.score)),
-        typeset(duration(trial.at_s)),
+        clock(trial.at_s),
         typeset(duration(trial.seconds)),
     ]
 
@@ -132,7 +135,9 @@ def _outcome(trial: Trial) -> str:
     if trial.violation <= 0:
         return state_cell("ok", "met")
     return state_cell("warning", "missed") + tag(
-        "small", typeset(f"by {percent(100 * trial.violation)}"), class_="why"
+        "small",
+        typeset(f"by {percent(100 * trial.violation)}").replace(" ", "\N{NO-BREAK SPACE}"),
+        class_="why",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from paceline.base.figures import count, duration, estimate, interval, latency, level, number, percent
+from paceline.base.figures import count, duration, estimate, interval, latency, level, percent
 from paceline.base.page.figure import WIDE, figure
 from paceline.base.page.marks import facts, folded, section, state_cell, table, typeset
 from paceline.base.page.svg import tag
@@ -116,7 +116,7 @@ def knobs(report: TuneReport) -> str:
     ]
     head = ["knob", "values", "unit", "takes effect", "quality", "effect", "cost"]
     shown = table("Knobs searched", head, rows) if rows else ""
-    return folded(f"Knobs searched: {number(len(rows))}", shown) if shown else ""
+    return folded(f"Knobs searched: {count(len(rows))}", shown) if shown else ""
 
 
 def _values(values: list[Value], baseline: Value) -> str:

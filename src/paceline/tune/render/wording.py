@@ -32,6 +32,7 @@ COLOURS: dict[str, str] = {
     "critical": "red",
     "better": "green",
     "worse": "red",
+    "failed": "red",
 }
 """Of verdicts and states where there is colour; the word alone says it too."""
 
@@ -95,7 +96,7 @@ def headline(report: TuneReport) -> str:
         case "interrupted":
             return f"Interrupted after {duration(report.seconds)}, before a decision"
         case "failed":
-            return f"No result: {_first(report.why) or 'no reason given'}"
+            return _first(report.why) or "No result, and no reason given"
 
 
 def because(report: TuneReport) -> str:
