@@ -6,7 +6,7 @@ UV     := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint cons
 SET    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-all check bench docs clean redis
+.PHONY: help demo serve test test-all check bench docs clean services
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,10 +32,10 @@ demo: $(VENV)/.core ## start a server on a free port, embed a real corpus under 
 serve: $(VENV)/.core ## leave a server running on http://127.0.0.1:8080
 	@$(BIN)/paceline serve $(SET)
 
-test: $(VENV)/.dev redis ## unit and integration tests on real parts, under 10 minutes on 2 cores
+test: $(VENV)/.dev services ## unit and integration tests on real parts, under 10 minutes on 2 cores
 	$(BIN)/python -m pytest
 
-test-all: $(VENV)/.dev redis ## the slow ones too
+test-all: $(VENV)/.dev services ## the slow ones too
 	$(BIN)/python -m pytest -m 'slow or not slow' --timeout=600
 
 check: $(VENV)/.dev ## lint, format, types, import rules
@@ -44,18 +44,21 @@ check: $(VENV)/.dev ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev redis ## every published figure that needs no peer; see benchmarks/README.md for the rest
+bench: $(VENV)/.dev services ## every published figure that needs no peer; see benchmarks/README.md for the rest
 	$(BIN)/python benchmarks/run_all.py
 
 docs: $(VENV)/.dev ## the generated reference pages
 	$(BIN)/python docs/reference/generate.py
 
-redis:
-	@command -v redis-server >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "installing redis-server (Debian package) for the tests"; \
-	    apt-get update -qq && apt-get install -y -qq redis-server >/dev/null; \
-	  else echo "no redis-server: its tests will be skipped; install it with: sudo apt-get install redis-server"; fi; }
+services:
+	@missing=; export PATH="$$PATH:/usr/sbin"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Debian packages for the tests:$$missing"; \
+	  apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \
+	else echo "missing, their tests will be skipped; install them with: sudo apt-get install$$missing"; fi
 
 clean: ## the environment and every cache
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

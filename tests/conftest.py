@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services import redis_process, redis_server  # noqa: F401 - fixtures
+from services import free_url, nginx, redis_process, redis_server  # noqa: F401 - fixtures
 
 
 class JumpingSelector(selectors.DefaultSelector):

@@ -1,4 +1,4 @@
-"""Real services for tests: a redis-server of our own, in a temporary folder, behind a unix socket."""
+"""Real services for tests: nginx, and a redis-server of our own in a temporary folder, behind a unix socket."""
 
 from __future__ import annotations
 
@@ -70,14 +70,35 @@ class RedisServer:
         os.kill(self._process.pid, signal.SIGCONT)
 
 
+def program(name: str, *, package: str, required_by: str) -> str:
+    """The path of an installed program; without it the test is skipped, or fails where a variable is 1."""
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if path is None:
+        message = f"no {name} on this host; install it with: apt-get install {package}"
+        if os.environ.get(required_by) == "1":
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture
+def free_url() -> str:
+    """The URL of a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def nginx() -> str:
+    """The path of nginx."""
+    return program("nginx", package="nginx-light", required_by="PACELINE_REQUIRE_NGINX")
+
+
 @pytest.fixture(scope="session")
 def redis_process() -> Iterator[RedisServer]:
     """The session's redis-server; tests take `redis_server`, which is running and empty."""
-    if shutil.which("redis-server") is None:
-        message = "no redis-server on this host; install it with: apt-get install redis-server"
-        if os.environ.get("PACELINE_REQUIRE_REDIS") == "1":
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
+    program("redis-server", package="redis-server", required_by="PACELINE_REQUIRE_REDIS")
     with tempfile.TemporaryDirectory(
         prefix="paceline-redis-"
     ) as folder:  # short: socket paths end at 107 bytes

@@ -233,6 +233,7 @@ def test_variables_that_are_not_settings_are_left_alone():
         "HOME": "/",
         "PACELINE_DEBUG": "1",
         "PACELINE_REQUIRE_REDIS": "1",
+        "PACELINE_REQUIRE_NGINX": "1",
         "PACELINE_SERVICE_HOST": "10.0.0.1",
         "PACELINE_SERVICE_PORT_HTTP": "80",
         "PACELINE_PORT": "tcp://10.0.0.1:80",

@@ -184,8 +184,8 @@ class TuneReport(msgspec.Struct, frozen=True):
     seconds: float
     workload: Workload
     knobs: list[SearchedKnob]
-    settings_total: int
-    """Size of the search space."""
+    settings_total: int | None
+    """Size of the search space; None when a knob takes any number of a range."""
     outcome: Outcome
     winner: dict[str, Value]
     """Empty when the baseline stays."""

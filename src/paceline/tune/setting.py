@@ -31,7 +31,7 @@ def label(setting: Setting) -> str:
 
 
 def spelled(value: Value) -> str:
-    """A value as `--set` takes it."""
+    """A value as `--set`, commands and files take it: `true`, `8`, `0.9`, `on`."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return value if isinstance(value, str) else repr(value)
