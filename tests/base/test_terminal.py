@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from paceline.base.terminal import broken, facts, print_sections, table, verdict
+from paceline.base.terminal import broken, facts, print_sections, table, verbatim, verdict
 
 
 class Screen(io.StringIO):
@@ -68,3 +68,11 @@ def test_only_whole_cells_are_coloured(forty_columns):
 
 def test_nothing_from_outside_reaches_the_terminal_as_a_command():
     assert "note       ?]0;owned?\n" == piped(facts([("note", "\x1b]0;owned\x07")], 80))
+
+
+def test_lines_to_copy_are_never_broken(forty_columns):
+    screen = Screen()
+    command = "paceline config set, " * 5
+    print_sections(screen, lambda width: [verbatim("undo", [command, "second"])])
+
+    assert f"  {command}\n  second\n" in screen.getvalue()

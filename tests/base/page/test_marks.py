@@ -24,3 +24,7 @@ def test_a_table_has_a_caption_and_headers_with_a_scope():
 def test_a_part_without_content_is_left_out():
     assert "" == section("Knobs", "", "")
     assert "" == folded("Knobs", "")
+
+
+def test_arrows_are_arrows():
+    assert "41\xa0ms \N{RIGHTWARDS ARROW} 30\xa0ms" == typeset("41 ms -> 30 ms")

@@ -9,7 +9,7 @@ from paceline.base.page.svg import tag
 from paceline.base.slo import STATES
 from paceline.tune.render import wording
 from paceline.tune.render.setting_marks import code
-from paceline.tune.render.wording import bound, changed, found
+from paceline.tune.render.wording import bound, changed, found, other_side
 from paceline.tune.report import SloValue, TuneReport
 
 
@@ -18,16 +18,11 @@ def before_and_after(report: TuneReport) -> str:
     pairs = wording.pairs(report)
     if not pairs:
         return ""
-    second, title = (
-        ("closest", "Baseline and closest")
-        if report.outcome == "infeasible"
-        else ("after", "Before and after")
-    )
-    both = bool(report.after)
-    rows = [_row(before, after, both=both) for before, after in pairs]
-    head = ["objective", "baseline", *((second, "change") if both else ()), "target", "critical"]
-    title = title if both else "Objectives"
-    shown = table("Service-level objectives", head, rows, numbers=(3, 4, 5) if both else (2, 3))
+    other = other_side(report)
+    rows = [_row(before, after, both=bool(other)) for before, after in pairs]
+    head = ["objective", "baseline", *((other, "change") if other else ()), "target", "critical"]
+    title = "Before and after" if other == "after" else "Objectives"
+    shown = table("Service-level objectives", head, rows, numbers=(3, 4, 5) if other else (2, 3))
     return section(title, shown, kind="sides")
 
 
@@ -53,6 +48,8 @@ def _side(row: SloValue | None) -> str:
 def changes(report: TuneReport) -> str:
     """The knobs that are turned, and what turns them back."""
     setting, title = report.winner, "What changes"
+    if report.outcome == "rolled back":
+        title = "What was taken back"
     if report.outcome == "infeasible" and report.closest is not None:
         setting, title = report.closest, "The closest setting, not applied"
     rows = [
@@ -61,9 +58,10 @@ def changes(report: TuneReport) -> str:
     ]
     shown = table(title, ["knob", "baseline", "new", "takes effect"], rows, numbers=(1, 2))
     file = f"Written to {code(report.written_to)}." if report.written_to else ""
+    way_back = "By hand" if report.outcome == "rolled back" else "How to undo it"
     if not rows:
-        return section("How to undo it", _undo(report))
-    undo = tag("div", tag("h3", "How to undo it"), _undo(report), class_="undo") if report.undo else ""
+        return section(way_back, _undo(report))
+    undo = tag("div", tag("h3", way_back), _undo(report), class_="undo") if report.undo else ""
     return section(title, shown, tag("p", file, class_="reading") if file else "", undo)
 
 

@@ -83,5 +83,5 @@ def _verdict(report: TuneReport) -> str:
 
 
 def _details(report: TuneReport) -> str:
-    inside = search.calibration(report) + search.knobs(report)
+    inside = search.calibration(report) + search.knobs(report) + proof.parts(report)
     return tag("section", tag("h2", "Details"), inside, class_="details") if inside else ""

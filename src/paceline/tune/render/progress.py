@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 REDRAW_S = 0.09
 """What advances sooner than this after the last picture is not drawn: 10 Hz with room for jitter."""
-NAME = 9
+NAME = 14
 """Columns of the names of phases."""
 
 

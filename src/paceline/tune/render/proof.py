@@ -8,13 +8,14 @@ from statistics import median
 
 from paceline.base.figures import NONE, clock, count, duration, estimate, latency, measured, number, percent
 from paceline.base.page.figure import HALF, WIDE, figure
-from paceline.base.page.marks import section, state_cell, table, typeset
+from paceline.base.page.marks import folded, section, state_cell, table, typeset
 from paceline.base.page.svg import tag
 from paceline.base.slo import Objective
 from paceline.tune.render.chart.ab_blocks import ab_blocks
 from paceline.tune.render.chart.predicted import Pair, against_measured
 from paceline.tune.render.setting_marks import setting
 from paceline.tune.render.wording import ab_line, changed, metric, relative
+from paceline.tune.render.wording import trials as whole_runs
 from paceline.tune.report import AbResult, Range, Trial, TuneReport
 from paceline.tune.setting import label
 
@@ -88,20 +89,34 @@ def _pairs(report: TuneReport) -> list[Pair]:
 
 
 def trials(report: TuneReport) -> str:
-    """Every live run with what was predicted of it."""
-    foreseen = any(trial.predicted_p95_ms is not None for trial in report.trials)
+    """Every whole run with what was predicted of it."""
+    return section("Every live run", _runs("Live runs", whole_runs(report), report), kind="runs")
+
+
+def parts(report: TuneReport) -> str:
+    """The runs that the A/B is made of, each over a part of the load."""
+    runs = [trial for trial in report.trials if trial.phase == "a/b"]
+    return (
+        folded(f"Parts of the A/B: {count(len(runs))}", _runs("Parts of the A/B", runs, report))
+        if runs
+        else ""
+    )
+
+
+def _runs(caption: str, runs: list[Trial], report: TuneReport) -> str:
+    """One row a run; nothing where there is none."""
+    if not runs:
+        return ""
+    foreseen = any(trial.predicted_p95_ms is not None for trial in runs)
     names = [row.name for row in report.objectives if row.name != P95]
-    shown = [name for name in names if any(name in trial.values for trial in report.trials)]
+    shown = [name for name in names if any(name in trial.values for trial in runs)]
     head = ["run", "phase", "setting", *(("predicted p95",) if foreseen else ()), "measured p95"]
     head += ["error"] if foreseen else []
     head += [metric(name, report.objectives).label for name in shown]
-    after = len(head)
+    numbers = (0, *range(3, len(head)), *range(len(head) + 1, len(head) + 4))
     head += ["objectives", "score", "at", "for"]
-    rows = [_trial(trial, shown, report.objectives, foreseen=foreseen) for trial in report.trials]
-    numbers = (0, *range(3, after), *range(after + 1, after + 4))
-    return section(
-        "Every live run", table("Live runs", head, rows, numbers=numbers) if rows else "", kind="runs"
-    )
+    rows = [_trial(trial, shown, report.objectives, foreseen=foreseen) for trial in runs]
+    return table(caption, head, rows, numbers=numbers)
 
 
 def _trial(trial: Trial, names: list[str], objectives: list[Objective], *, foreseen: bool) -> list[str]:

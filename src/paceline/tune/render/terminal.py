@@ -20,8 +20,10 @@ from paceline.tune.render.wording import (
     changes,
     found,
     headline,
+    other_side,
     pairs,
     searched,
+    trials,
     workload,
 )
 from paceline.tune.report import SloValue, Trial, TuneReport
@@ -51,7 +53,7 @@ def _sections(report: TuneReport, files: Mapping[str, object], width: int) -> It
     if setting:
         rows = changes(report, setting)
         yield _table(("knob", "baseline", "new", "takes effect"), rows, left=(0, 3))
-    if report.trials:
+    if trials(report):
         yield _trials(report)
     yield _facts(_rest(report), width)
     if report.undo:
@@ -69,16 +71,15 @@ def _about(report: TuneReport) -> Facts:
 
 def _objectives(report: TuneReport) -> RenderableType:
     """State words stand beside values; what was not looked at after has no columns."""
-    second = "closest" if report.outcome == "infeasible" else "after"
-    both = bool(report.after)
-    head = ("objective", "target", "baseline", "state", *((second, "state", "change") if both else ()))
+    other = other_side(report)
+    head = ("objective", "target", "baseline", "state", *((other, "state", "change") if other else ()))
     rows = []
     for before, after in pairs(report):
         known = before or after
         assert known is not None
         asked = known.objective
         row = [asked.label, bound(asked, asked.target), found(before), _state(before)]
-        if both:
+        if other:
             change = changed(before.value if before else None, after.value if after else None)
             row += [found(after), _state(after), change]
         rows.append(row)
@@ -91,7 +92,7 @@ def _state(row: SloValue | None) -> str:
 
 def _trials(report: TuneReport) -> RenderableType:
     """One line a live run; settings give way on a narrow terminal."""
-    foreseen = any(trial.predicted_p95_ms is not None for trial in report.trials)
+    foreseen = any(trial.predicted_p95_ms is not None for trial in trials(report))
     head = ("run", "phase", "at", *(("predicted",) if foreseen else ()), "p95", "objectives")
     rows = (
         (
@@ -102,7 +103,7 @@ def _trials(report: TuneReport) -> RenderableType:
             latency(trial.values.get("p95_ms")),
             _outcome(trial),
         )
-        for trial in report.trials
+        for trial in trials(report)
     )
     return _table(head, rows, left=(0, 1, len(head) - 1))
 

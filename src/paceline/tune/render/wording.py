@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from paceline.base.figures import NONE, against, chosen, duration, measured, number
 from paceline.base.slo import DEFAULT_OBJECTIVES, Objective, State
-from paceline.tune.report import AbResult, Outcome, Range, SloValue, TuneReport
+from paceline.tune.report import AbResult, Outcome, Range, SloValue, Trial, TuneReport
 from paceline.tune.setting import Value, label, spelled
 
 WORDS: dict[Outcome, str] = {
@@ -54,6 +54,15 @@ NO_GAIN = {
 }
 """Why the baseline stays, by the verdict of the A/B."""
 
+AFTER: dict[Outcome, str] = {
+    "applied": "after",
+    "written": "after",
+    "rolled back": "in the A/B",
+    "infeasible": "closest",
+}
+"""What `after` is of; otherwise it says nothing that the baseline does not."""
+
+_METRICS = {"cpu_s": ("CPU time a good request", "s"), "good_per_s": ("good requests", "/s")}
 _UNITS = (("_ms", "ms"), ("_percent", "%"), ("_per_s", "/s"), ("_gb", "GB"), ("_s", "s"))
 
 
@@ -69,6 +78,8 @@ def metric(name: str, objectives: list[Objective]) -> Metric:
     for objective in (*objectives, *DEFAULT_OBJECTIVES):
         if objective.name == name:
             return Metric(objective.label, objective.unit)
+    if name in _METRICS:
+        return Metric(*_METRICS[name])
     ending, unit = next(((end, unit) for end, unit in _UNITS if name.endswith(end)), ("", ""))
     return Metric(name.removesuffix(ending).replace("_", " "), unit)
 
@@ -146,6 +157,16 @@ def relative(found: Range) -> str:
     return f"{value} % [{', '.join(interval)}]" if len(interval) == 2 else f"{value} %"
 
 
+def other_side(report: TuneReport) -> str:
+    """What stands beside the baseline; empty where nothing does."""
+    return AFTER.get(report.outcome, "") if report.after else ""
+
+
+def trials(report: TuneReport) -> list[Trial]:
+    """Whole runs, without the parts of the A/B."""
+    return [trial for trial in report.trials if trial.phase != "a/b"]
+
+
 def changed(before: float | None, after: float | None) -> str:
     """From one value to the other."""
     return NONE if not before or after is None else relative(Range(after / before - 1))
@@ -187,12 +208,16 @@ def changes(report: TuneReport, setting: dict[str, Value]) -> list[tuple[str, st
 
 
 def searched(report: TuneReport) -> str:
-    """`400 of 1,200 settings simulated, 1,870 a second; 9 run live`."""
-    live = f"{len(report.trials):,} run live"
+    """`400 of 1,200 settings simulated, 1,870 a second; 9 live runs and 18 parts of an A/B`."""
+    whole = len(trials(report))
+    live = f"{whole:,} live run{'' if whole == 1 else 's'}"
+    parts = len(report.trials) - whole
+    live += f" and {parts:,} parts of an A/B" if parts else ""
+    space = f"{report.settings_total:,}" if report.settings_total is not None else "any number of"
     if not report.predictions:
-        return f"{report.settings_total:,} settings; {live}"
+        return f"{space} settings; {live}"
     speed = f", {number(report.simulated_per_s)} a second" if report.simulated_per_s else ""
-    return f"{len(report.predictions):,} of {report.settings_total:,} settings simulated{speed}; {live}"
+    return f"{len(report.predictions):,} of {space} settings simulated{speed}; {live}"
 
 
 def workload(report: TuneReport) -> str:
