@@ -180,7 +180,9 @@ def test_both_sides_stand_with_their_states():
 
 def test_what_is_not_there_has_no_section():
     assert ["Objectives", "What happened", "Details"] == [
-        title for title in headings(render(interrupted())) if title not in {"The proof", "Every live run"}
+        title
+        for title in headings(render(interrupted()))
+        if title not in {"The predictions", "Every live run"}
     ]
     assert ["Objectives", "What happened"] == headings(render(failed()))
     assert "Every simulated setting" not in headings(render(foreign()))

@@ -39,7 +39,7 @@ def comparison(report: TuneReport) -> str:
     widths = HALF if len(drawings) == 2 else WIDE
     figures = [figure(title, told, draw, widths) for title, told, draw in drawings]
     shown = tag("div", *figures, class_="pair") if len(figures) == 2 else "".join(figures)
-    return section("The proof", shown, _sides(report))
+    return section("The proof" if report.ab is not None else "The predictions", shown, _sides(report))
 
 
 def _told(ab: AbResult, report: TuneReport) -> str:
@@ -96,11 +96,8 @@ def trials(report: TuneReport) -> str:
 def parts(report: TuneReport) -> str:
     """The runs that the A/B is made of, each over a part of the load."""
     runs = [trial for trial in report.trials if trial.phase == "a/b"]
-    return (
-        folded(f"Parts of the A/B: {count(len(runs))}", _runs("Parts of the A/B", runs, report))
-        if runs
-        else ""
-    )
+    shown = tag("div", _runs("Parts of the A/B", runs, report), class_="runs") if runs else ""
+    return folded(f"Parts of the A/B: {count(len(runs))}", shown)
 
 
 def _runs(caption: str, runs: list[Trial], report: TuneReport) -> str:
