@@ -106,7 +106,9 @@ def _non_negative(scaled: np.ndarray) -> np.ndarray:
         at = list(subset)
         try:
             part = np.linalg.solve(gram[np.ix_(at, at)], moment[at])
-        except np.linalg.LinAlgError:  # columns that this traffic cannot tell apart: a smaller set says the same
+        except (
+            np.linalg.LinAlgError
+        ):  # columns that this traffic cannot tell apart: a smaller set says the same
             continue
         if (part < 0.0).any():
             continue
