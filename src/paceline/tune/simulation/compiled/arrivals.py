@@ -5,13 +5,15 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from paceline.flow.arrivals import EDGES_S, MEMORY
+from paceline.flow.arrivals import EDGES_S, MEMORY, TICK_S
 from paceline.tune.simulation.compiled.compiler import compiled
 from paceline.tune.simulation.compiled.state import BANDS
 
 
 @compiled
-def band(since_s: float) -> int:
+def band(s: Any, now: float) -> int:
+    """Place of `now` in the table, by the time since the last batch ended."""
+    since_s = now - s.ended_at + TICK_S
     for i in range(BANDS - 1):
         if since_s < EDGES_S[i]:
             return i
@@ -20,6 +22,7 @@ def band(since_s: float) -> int:
 
 @compiled
 def batch_ended(s: Any, now: float, empty: bool) -> None:
+    """Book the interval that ends with a batch."""
     begin, end = s.since - s.ended_at, now - s.ended_at
     low = 0.0
     for i in range(BANDS):

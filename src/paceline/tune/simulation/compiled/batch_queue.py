@@ -19,35 +19,40 @@ from paceline.tune.simulation.compiled.state import BANDS
 
 @compiled
 def rounded(s: Any, length: int) -> int:
+    """Tokens rounded up to the bucket."""
     return (length + s.bucket - 1) // s.bucket * s.bucket
 
 
 @compiled
 def full_rows(s: Any, padded: int) -> int:
+    """Rows of a full batch of this rounded length."""
     return max(1, min(s.max_size, s.max_cost // padded))
 
 
 @compiled
 def row_s(s: Any, padded: int) -> float:
+    """Engine time of one text of this rounded length in a full batch: `_cost_s`."""
     rows = min(s.max_size, max(1, s.max_cost // padded))
     return s.a / rows + s.b + padded * (s.c + padded * s.d)
 
 
 @compiled
-def ahead_s(s: Any, batches: Any, now: float) -> float:
+def ahead_s(s: Any, w: Any, now: float) -> float:
+    """Engine time ahead of a newcomer, over all lanes: `_ahead_s`."""
     if not s.depth and s.running < s.lanes:
         return 0.0
     ahead = s.work_s
     for i in range(s.running):
-        rest = batches[i].started_at + batches[i].forecast_s - now
+        rest = w.batches[i].started_at + w.batches[i].forecast_s - now
         if rest > 0.0:
             ahead += rest
     return ahead / s.lanes
 
 
 @compiled
-def put(s: Any, texts: Any, buckets: Any, batches: Any, number: int, now: float) -> None:
-    text = texts[number]
+def put(s: Any, w: Any, number: int, now: float) -> None:
+    """Let a text wait: `put` and `Waiting.add`."""
+    text = w.texts[number]
     if not s.depth:
         s.idle_since = inf
     if not s.depth and not s.running:
@@ -55,17 +60,17 @@ def put(s: Any, texts: Any, buckets: Any, batches: Any, number: int, now: float)
         s.lone = number if pauses else -1
         s.since = now
     elif now != s.last_put_at:
-        s.count[band(now - s.ended_at + TICK_S)] += 1.0
+        s.count[band(s, now)] += 1.0
     s.last_put_at = now
     text.padded = rounded(s, text.length)
     text.enqueued_at = now
-    text.forecast_s = ahead_s(s, batches, now)
+    text.forecast_s = ahead_s(s, w, now)
     text.cost_s = row_s(s, text.padded)
     text.next = -1
     text.waits = 1
-    bucket = buckets[text.padded // s.bucket]
+    bucket = w.buckets[text.padded // s.bucket]
     if bucket.rows:
-        texts[bucket.tail].next = number
+        w.texts[bucket.tail].next = number
     else:
         bucket.head = number
     bucket.tail = number
@@ -77,17 +82,17 @@ def put(s: Any, texts: Any, buckets: Any, batches: Any, number: int, now: float)
 
 
 @compiled
-def _draw(s: Any, texts: Any, bucket: Any, batch: Any, rows: int) -> None:
+def _draw(s: Any, w: Any, bucket: Any, batch: Any, rows: int) -> None:
     """Move the oldest of one length to the end of the batch until it has `rows`."""
     while bucket.rows and batch.rows < rows:
         number = bucket.head
-        text = texts[number]
+        text = w.texts[number]
         bucket.head = text.next
         bucket.rows -= 1
         text.next = -1
         text.waits = 0
         if batch.rows:
-            texts[batch.last].next = number
+            w.texts[batch.last].next = number
         else:
             batch.first = number
         batch.last = number
@@ -100,11 +105,12 @@ def _draw(s: Any, texts: Any, bucket: Any, batch: Any, rows: int) -> None:
 
 
 @compiled
-def _fill(s: Any, texts: Any, buckets: Any, batch: Any, own: int, rows: int) -> None:
-    """The leader's and the nearest lengths, at most `rows` texts; `own` is the leader's rounded length."""
-    longest = own
+def _fill(s: Any, w: Any, batch: Any, rows: int) -> None:
+    """Take the leader's and the nearest lengths out of the queue, at most `rows` texts."""
+    buckets = w.buckets
+    own = longest = w.texts[s.oldest].padded
     batch.rows = 0
-    _draw(s, texts, buckets[own // s.bucket], batch, rows)
+    _draw(s, w, buckets[own // s.bucket], batch, rows)
     below, above = own // s.bucket - 1, own // s.bucket + 1
     while batch.rows < rows:
         while below >= 0 and not buckets[below].rows:
@@ -120,7 +126,7 @@ def _fill(s: Any, texts: Any, buckets: Any, batch: Any, own: int, rows: int) -> 
         joined = min(room, buckets[length // s.bucket].rows)
         apart_s = predict(s, batch.rows, longest) + predict(s, joined, length)
         if joined > 0 and predict(s, batch.rows + joined, padded) <= apart_s:
-            _draw(s, texts, buckets[length // s.bucket], batch, batch.rows + room)
+            _draw(s, w, buckets[length // s.bucket], batch, batch.rows + room)
             longest = padded
             if up:
                 above += 1
@@ -134,21 +140,23 @@ def _fill(s: Any, texts: Any, buckets: Any, batch: Any, own: int, rows: int) -> 
 
 
 @compiled
-def _pays_to_wait(s: Any, leader: Any, lone: bool, batches: Any, idle: int, now: float) -> bool:
+def _pays_to_wait(s: Any, w: Any, idle: int, now: float) -> bool:
+    """Whether to hold back a batch that is not full, and until when (`wake_at`)."""
+    leader = w.texts[s.oldest]
     rows, length = s.depth, leader.padded
     since = min(s.idle_since, now) if s.adaptive else leader.enqueued_at
     latest = since + s.max_wait_ms / 1e3
     if s.adaptive:
-        if idle > 1 or (rows == 1 and lone):
+        if idle > 1 or (rows == 1 and s.oldest == s.lone):
             return False
         run_s = predict(s, rows, length)
-        since_end = band(now - s.ended_at + TICK_S)
+        since_end = band(s, now)
         changes_at = s.ended_at + EDGES_S[since_end] if since_end < BANDS - 1 else inf
         gap_s = inf if s.count[since_end] < 0.5 else s.seconds[since_end] / s.count[since_end]
         extra_s = predict(s, rows + 1, length) - run_s
         free_s = inf if s.running else run_s
         for i in range(s.running):
-            free_s = min(free_s, batches[i].started_at + batches[i].forecast_s - now)
+            free_s = min(free_s, w.batches[i].started_at + w.batches[i].forecast_s - now)
         saved_s = min(run_s, max(free_s, 0.0)) + predict(s, 1, length) - run_s - extra_s
         if saved_s <= gap_s * (rows + 1) + extra_s * rows:
             return False
@@ -161,25 +169,25 @@ def _pays_to_wait(s: Any, leader: Any, lone: bool, batches: Any, idle: int, now:
 
 
 @compiled
-def take(s: Any, texts: Any, buckets: Any, batches: Any, now: float) -> bool:
+def take(s: Any, w: Any, now: float) -> bool:
     """Form and start a batch, the last of `batches`, without its run time; False for nothing to run yet."""
     s.wake_at = inf
     idle = s.lanes - s.running
     if not s.depth or idle <= 0:
         return False
-    while not texts[s.oldest].waits:
+    while not w.texts[s.oldest].waits:
         s.oldest += 1
-    leader = texts[s.oldest]
+    leader = w.texts[s.oldest]
     rows = full_rows(s, leader.padded)
-    if s.depth < rows and _pays_to_wait(s, leader, s.oldest == s.lone, batches, idle, now):
+    if s.depth < rows and _pays_to_wait(s, w, idle, now):
         return False
     if idle > 1:
         whole = min(rows, s.depth)
         share = (whole + idle - 1) // idle
         if predict(s, whole, leader.padded) - predict(s, share, leader.padded) > s.a:
             rows = share
-    batch = batches[s.running]
-    _fill(s, texts, buckets, batch, leader.padded, rows)
+    batch = w.batches[s.running]
+    _fill(s, w, batch, rows)
     batch.started_at = now
     batch.forecast_s = predict(s, batch.rows, batch.length)
     if leader.forecast_s > batch.forecast_s:
@@ -198,8 +206,9 @@ def take(s: Any, texts: Any, buckets: Any, batches: Any, now: float) -> bool:
 
 
 @compiled
-def finished(s: Any, batches: Any, number: int, now: float) -> None:
+def finished(s: Any, w: Any, number: int, now: float) -> None:
     """Free the lane of the batch at place `number`, and learn from it."""
+    batches = w.batches
     rows, length, run_s = batches[number].rows, batches[number].length, now - batches[number].started_at
     s.running -= 1
     for i in range(number, s.running):

@@ -12,14 +12,14 @@ from paceline.tune.simulation.compiled.run_time import predict
 
 
 @compiled
-def admit(s: Any, batches: Any, coming: Any, asked: Any, longest: int) -> bool:
+def admit(s: Any, w: Any, asked: Any, longest: int) -> bool:
     """Whether a request of `asked` jobs and tokens enters; its work counts as coming until it is put."""
     now, rows, tokens = s.now, asked.jobs, asked.tokens
     if rows > s.max_queue or tokens > s.max_queue_tokens:
         return False
-    _forget_arrived(s, coming, now)
+    _forget_arrived(s, w.coming, now)
     depth, waiting_tokens = s.depth + s.coming_jobs, s.tokens + s.coming_tokens
-    wait_s = ahead_s(s, batches, now) * s.forecast_correction + s.coming_s / s.lanes
+    wait_s = ahead_s(s, w, now) * s.forecast_correction + s.coming_s / s.lanes
     run_s = max(s.usual_run_s, predict(s, 1, rounded(s, longest)))
     if rows > 1:
         run_s = run_s + asked.work_s / s.lanes
@@ -52,7 +52,11 @@ def _forget_arrived(s: Any, coming: Any, now: float) -> None:
         s.coming_tokens -= gone_tokens
         s.coming_s -= gone_s
         if gone < jobs:
-            first.jobs, first.tokens, first.work_s = jobs - gone, first.tokens - gone_tokens, first.work_s - gone_s
+            first.jobs, first.tokens, first.work_s = (
+                jobs - gone,
+                first.tokens - gone_tokens,
+                first.work_s - gone_s,
+            )
             return
         s.coming_first += 1
     s.coming_s = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, nan
+from math import inf, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from paceline.tune.simulation.compiled.batch_queue import finished, full_rows, p
 from paceline.tune.simulation.compiled.compiler import compiled, kept, sources_digest
 from paceline.tune.simulation.compiled.gate import admit
 from paceline.tune.simulation.compiled.run_time import predict
-from paceline.tune.simulation.compiled.state import ADMISSION, BATCH, BUCKET, KEY
+from paceline.tune.simulation.compiled.state import ADMISSION, BATCH, BUCKET, KEY, World
 
 
 @compiled
@@ -31,10 +31,11 @@ def _open(s: Any) -> None:
 
 
 @compiled
-def _pump(s: Any, m: Any, noise: Any, texts: Any, buckets: Any, batches: Any) -> None:
+def _pump(s: Any, m: Any, w: Any, noise: Any) -> None:
+    """Start what can start, and set the timer."""
     s.turn_at = nan
-    while take(s, texts, buckets, batches, s.now):
-        batch = batches[s.running - 1]
+    while take(s, w, s.now):
+        batch = w.batches[s.running - 1]
         run_s = m.a + batch.rows * (m.b + batch.length * (m.c + batch.length * m.d))
         run_s = run_s * (1.0 + m.contention * (s.running - 1)) * noise[s.batches_total - 1]
         batch.run_s = run_s
@@ -44,49 +45,39 @@ def _pump(s: Any, m: Any, noise: Any, texts: Any, buckets: Any, batches: Any) ->
 
 
 @compiled
-def _cached(s: Any, text: Any, number: int, keys: Any, mask: Any) -> bool:
-    return s.mask >= 0 and mask[number] and (s.drains or keys[text.key].cached)
+def _cached(s: Any, w: Any, number: int) -> bool:
+    """Whether memory answers a text."""
+    return s.mask >= 0 and w.mask[number] and (s.drains or w.keys[w.texts[number].key].cached)
 
 
 @compiled
-def _enters(s: Any, number: int, end: int, texts: Any, keys: Any, mask: Any, batches: Any, coming: Any) -> int:
+def _entering(s: Any, w: Any, first: int, end: int) -> int:
     """How many texts of a request must be queued or waited for; -1 when the gate refuses it."""
-    asked = coming[s.coming_end]
+    asked = w.coming[s.coming_end]
     asked.jobs, asked.tokens, asked.work_s = 0, 0, 0.0
     longest, computes = 0, False
-    for i in range(number, end):
-        text = texts[i]
-        if not _cached(s, text, i, keys, mask):
+    for number in range(first, end):
+        if not _cached(s, w, number):
+            text = w.texts[number]
             asked.jobs += 1
             asked.tokens += text.length
             asked.work_s += row_s(s, rounded(s, text.length))
             longest = max(longest, text.length)
-            if not s.shares or keys[text.key].flight < 0:
+            if not s.shares or w.keys[text.key].flight < 0:
                 computes = True
-    missing = asked.jobs
-    if s.gated and computes and not admit(s, batches, coming, asked, longest):
+    entering = asked.jobs
+    if s.gated and computes and not admit(s, w, asked, longest):
         return -1
-    return missing
+    return entering
 
 
 @compiled
-def _arrive(
-    s: Any,
-    m: Any,
-    starts: Any,
-    texts: Any,
-    keys: Any,
-    mask: Any,
-    buckets: Any,
-    batches: Any,
-    coming: Any,
-    missing: Any,
-    latency_s: Any,
-) -> None:
+def _arrive(s: Any, m: Any, w: Any) -> None:
+    """The next request."""
     request = s.came
     s.came += 1
-    first, end = starts[request], starts[request + 1]
-    entering = _enters(s, first, end, texts, keys, mask, batches, coming)
+    first, end = w.starts[request], w.starts[request + 1]
+    entering = _entering(s, w, first, end)
     if entering < 0:
         s.refused += 1
         s.now += m.hit_s
@@ -94,124 +85,125 @@ def _arrive(
     hits = end - first - entering
     s.hits += hits
     s.now += hits * m.hit_s + entering * m.enter_s
-    missing[request] = entering
+    w.missing[request] = entering
     if not entering:
-        s.makespan_s = s.now
-        latency_s[request] = s.now - texts[first].arrive_s + m.fixed_s
+        _answer(s, m, w, request)
     for number in range(first, end):
-        text = texts[number]
-        if _cached(s, text, number, keys, mask):
-            continue
-        text.rider, text.last_rider = -1, number
-        if s.shares:
-            owner = keys[text.key].flight
-            if owner >= 0:
-                texts[texts[owner].last_rider].rider = number
-                texts[owner].last_rider = number
-                s.shared += 1
-                continue
-            keys[text.key].flight = number
-        if np.isnan(s.turn_at):
-            s.turn_at = s.now
-        put(s, texts, buckets, batches, number, s.turn_at)
+        if not _cached(s, w, number):
+            _enter(s, w, number)
 
 
 @compiled
-def _end(
-    s: Any,
-    m: Any,
-    ended: int,
-    noise: Any,
-    starts: Any,
-    texts: Any,
-    keys: Any,
-    buckets: Any,
-    batches: Any,
-    missing: Any,
-    latency_s: Any,
-) -> None:
-    number = batches[ended].first
-    s.engine_s += batches[ended].run_s
-    finished(s, batches, ended, s.now)
-    _pump(s, m, noise, texts, buckets, batches)
+def _enter(s: Any, w: Any, number: int) -> None:
+    """Put a text into the queue, or let it ride on the run of an equal one."""
+    text = w.texts[number]
+    text.rider, text.last_rider = -1, number
+    if s.shares:
+        flight = w.keys[text.key].flight
+        if flight >= 0:
+            owner = w.texts[flight]
+            w.texts[owner.last_rider].rider = number
+            owner.last_rider = number
+            s.shared += 1
+            return
+        w.keys[text.key].flight = number
+    if isnan(s.turn_at):
+        s.turn_at = s.now
+    put(s, w, number, s.turn_at)
+
+
+@compiled
+def _end(s: Any, m: Any, w: Any, noise: Any, ended: int) -> None:
+    """The batch at place `ended`."""
+    number = w.batches[ended].first
+    s.engine_s += w.batches[ended].run_s
+    finished(s, w, ended, s.now)
+    _pump(s, m, w, noise)
     while number >= 0:
-        text = texts[number]
+        text = w.texts[number]
         if s.shares:
-            keys[text.key].flight = -1
-            keys[text.key].cached = 1
+            w.keys[text.key].flight = -1
+            w.keys[text.key].cached = 1
         rider = number
         while rider >= 0:
             s.now += m.leave_s
-            request = texts[rider].request
-            missing[request] -= 1
-            if not missing[request]:
-                s.makespan_s = s.now
-                latency_s[request] = s.now - texts[starts[request]].arrive_s + m.fixed_s
-            rider = texts[rider].rider
+            request = w.texts[rider].request
+            w.missing[request] -= 1
+            if not w.missing[request]:
+                _answer(s, m, w, request)
+            rider = w.texts[rider].rider
         number = text.next
 
 
 @compiled
-def _first_end(s: Any, batches: Any) -> int:
-    """Place of the batch that ends first, of equals the one that started first; -1 when none runs."""
-    first = -1
-    for i in range(s.running):
-        if first < 0 or batches[i].ends_at < batches[first].ends_at:
+def _answer(s: Any, m: Any, w: Any, request: int) -> None:
+    s.makespan_s = s.now
+    w.latency_s[request] = s.now - w.texts[w.starts[request]].arrive_s + m.fixed_s
+
+
+@compiled
+def _first_end(s: Any, w: Any) -> int:
+    """Place of the batch that ends first, of equals the one that started first; the place behind all for none."""
+    first = 0
+    w.batches[s.running].ends_at = inf
+    for i in range(1, s.running + 1):
+        if w.batches[i].ends_at < w.batches[first].ends_at:
             first = i
     return first
 
 
 @compiled
-def _run(s: Any, m: Any, noise: Any, starts: Any, texts: Any, masks: Any, keys: Any, latency_s: Any) -> None:
+def _run(s: Any, m: Any, w: Any, noise: Any) -> None:
     """One trace through one server; `s` holds the totals afterwards."""
-    _open(s)
-    requests = len(latency_s)
-    latency_s[:] = nan
-    keys.flight[:] = -1
-    keys.cached[:] = 0
-    longest = 1
-    for number in range(len(texts)):
-        texts[number].waits = 0
-        longest = max(longest, texts[number].length)
-    buckets = np.zeros(rounded(s, longest) // s.bucket + 1, BUCKET)
-    batches = np.zeros(s.lanes + 1, BATCH)
-    coming = np.zeros(requests + 1, ADMISSION)
-    missing = np.zeros(requests, np.int64)
-    mask = masks[max(0, s.mask)]
+    requests = len(w.latency_s)
+    began_at = -inf
     while True:
-        ended = _first_end(s, batches)
-        ends_at = batches[ended].ends_at if ended >= 0 else inf
-        arrives_at = texts[starts[s.came]].arrive_s if s.came < requests else inf
-        began_at = s.now = max(s.now, min(ends_at, min(arrives_at, s.rings_at)))
-        if began_at == inf:
-            break
-        while True:
-            if ends_at <= min(began_at, min(arrives_at, s.rings_at)):
-                _end(s, m, ended, noise, starts, texts, keys, buckets, batches, missing, latency_s)
-            elif arrives_at <= min(began_at, s.rings_at):
-                _arrive(s, m, starts, texts, keys, mask, buckets, batches, coming, missing, latency_s)
-            elif s.rings_at <= began_at:
-                s.rings_at = inf
-                _pump(s, m, noise, texts, buckets, batches)
-            else:
+        ended = _first_end(s, w)
+        ends_at = w.batches[ended].ends_at
+        arrives_at = w.texts[w.starts[s.came]].arrive_s if s.came < requests else inf
+        if ends_at <= min(began_at, arrives_at, s.rings_at):
+            _end(s, m, w, noise, ended)
+        elif arrives_at <= min(began_at, s.rings_at):
+            _arrive(s, m, w)
+        elif s.rings_at <= began_at:
+            s.rings_at = inf
+            _pump(s, m, w, noise)
+        elif not isnan(s.turn_at):
+            _pump(s, m, w, noise)
+            began_at = -inf
+        else:
+            happens_at = min(ends_at, arrives_at, s.rings_at)
+            if happens_at == inf:
                 break
-            ended = _first_end(s, batches)
-            ends_at = batches[ended].ends_at if ended >= 0 else inf
-            arrives_at = texts[starts[s.came]].arrive_s if s.came < requests else inf
-        if not np.isnan(s.turn_at):
-            _pump(s, m, noise, texts, buckets, batches)
+            began_at = s.now = max(s.now, happens_at)
 
 
 def _entry(sources: int) -> Callable[..., None]:
     """`run_all`, closed over what it is made of."""
 
-    def run_all(
+    def run_all(  # noqa: PLR0913, PLR0917 - arrays as they come from the interpreter
         servers: Any, m: Any, noise: Any, starts: Any, texts: Any, masks: Any, keys: int, latency_s: Any
     ) -> None:
         assert sources >= 0
-        state = np.zeros(keys, KEY)
+        longest = texts.length.max()
         for i in range(len(servers)):
-            _run(servers[i], m, noise, starts, texts, masks, state, latency_s[i])
+            s = servers[i]
+            _open(s)
+            texts.waits[:] = 0
+            latency_s[i, :] = nan
+            world = World(
+                starts,
+                texts,
+                masks[max(0, s.mask)],
+                np.zeros(keys, KEY),
+                np.zeros(rounded(s, longest) // s.bucket + 1, BUCKET),
+                np.zeros(s.lanes + 1, BATCH),
+                np.zeros(len(starts), ADMISSION),
+                np.zeros(len(starts), np.int64),
+                latency_s[i],
+            )
+            world.keys.flight[:] = -1
+            _run(s, m, world, noise)
 
     return kept(run_all)
 

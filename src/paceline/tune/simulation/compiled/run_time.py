@@ -10,11 +10,13 @@ from paceline.tune.simulation.compiled.compiler import compiled
 
 @compiled
 def predict(s: Any, rows: int, length: int) -> float:
+    """Seconds a batch will run."""
     return s.a + rows * (s.b + length * (s.c + length * s.d))
 
 
 @compiled
 def observe(s: Any, rows: int, length: int, seconds: float) -> None:
+    """Learn from a batch that ran `seconds`."""
     if seconds <= 0:
         return
     expected = predict(s, rows, length)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from paceline.flow.arrivals import EDGES_S
@@ -27,7 +29,10 @@ SERVER = np.dtype(
         # BatchQueue
         *((name, "f8") for name in ("usual_run_s", "forecast_correction", "work_s")),
         *((name, "f8") for name in ("last_put_at", "idle_since", "wake_at")),
-        *((name, "i8") for name in ("depth", "tokens", "running", "jobs_total", "batches_total", "rows_total")),
+        *(
+            (name, "i8")
+            for name in ("depth", "tokens", "running", "jobs_total", "batches_total", "rows_total")
+        ),
         *((name, "i8") for name in ("last_rows", "lone", "oldest")),
         # Gate
         *((name, "i8") for name in ("coming_jobs", "coming_tokens", "arrived", "coming_first", "coming_end")),
@@ -62,9 +67,25 @@ ADMISSION = np.dtype([("at", "f8"), ("work_s", "f8"), ("jobs", "i8"), ("tokens",
 KEY = np.dtype([("flight", "i8"), ("cached", "i8")], align=True)
 """The text whose run computes a key, or -1; and whether its value was stored."""
 MODEL = np.dtype(
-    [
-        (name, "f8")
-        for name in ("a", "b", "c", "d", "contention", "enter_s", "leave_s", "hit_s", "fixed_s")
-    ]
+    [(name, "f8") for name in ("a", "b", "c", "d", "contention", "enter_s", "leave_s", "hit_s", "fixed_s")]
 )
 """The fields of a `ServiceModel` by name; the noise comes as an array."""
+
+
+class World(NamedTuple):
+    """Everything beside the server: the trace, and where its texts are."""
+
+    starts: Any
+    """As `Workload.starts`."""
+    texts: Any
+    mask: Any
+    """Texts that the rehearsal found cached."""
+    keys: Any
+    buckets: Any
+    """By rounded length."""
+    batches: Any
+    coming: Any
+    """Admissions, in order; those of `coming_first` to `coming_end` are on their way."""
+    missing: Any
+    """Texts that each request waits for."""
+    latency_s: Any
