@@ -115,6 +115,8 @@ class Twin(RuleBasedStateMachine):
         assert self.waiting.depth == len(self.plain)
         assert self.waiting.tokens == sum(job.length for job in self.plain)
         assert self.waiting.lengths == sorted({job.padded for job in self.plain})
+        for length in self.waiting.lengths:
+            assert self.waiting.count(length) == sum(job.padded == length for job in self.plain)
         assert self.waiting.earliest_deadline() == min((job.deadline_at for job in self.plain), default=inf)
         assert abs(sum(self.waiting.work_s) - sum(job.cost_s for job in self.plain)) < 1e-9
 
