@@ -46,11 +46,11 @@ def block(disturbance: Iterator[float], coin: bool, change: float) -> float:
 
 def ab(disturbance: Iterator[float], rng: np.random.Generator, change: float) -> tuple[str, int]:
     test = AbTest()
-    for done in range(1, BLOCKS + 1):
+    outcome, done = "undecided", 0
+    while outcome == "undecided" and done < BLOCKS:
         test.add(0.0, block(disturbance, rng.random() < 0.5, change))
         outcome = test.verdict().outcome
-        if outcome != "undecided":
-            break
+        done += 1
     return outcome, 2 * done
 
 
@@ -65,7 +65,7 @@ def tune(disturbance: Iterator[float], rng: np.random.Generator, change: float) 
     return outcome, runs + more
 
 
-def one_run_each(disturbance: Iterator[float], rng: np.random.Generator, change: float) -> tuple[str, int]:
+def one_run_each(disturbance: Iterator[float], _rng: np.random.Generator, change: float) -> tuple[str, int]:
     return ("better" if change + next(disturbance) - next(disturbance) < log(0.95) else "undecided"), 2
 
 

@@ -115,7 +115,7 @@ def test_a_failed_run_puts_the_candidate_out():
 
     assert elimination.ended == "one is left"
     assert elimination.standing()[-1].dropped == "the run failed"
-    assert elimination.standing()[-1].log_score == inf
+    assert elimination.standing()[-1].log_score is None
 
 
 def test_ends_when_all_have_failed():

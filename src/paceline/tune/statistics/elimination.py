@@ -8,9 +8,10 @@ Branke, Chick and Schmidt 2007, on log scores with rounds as blocks.
 
 Guarantee: whoever is dropped has, at that time, at most a chance of `1 - confidence` to be better than the leader, so
 of k candidates at most (k - 1) * (1 - confidence) are dropped wrongly on average, and whoever is chosen early is with
-`confidence` within `margin` of the best that is left. It holds as far as the noise and the uncertainty of the predictions are as
-stated; posterior chances do not change by being looked at. No false-positive rate is promised: that is
-the task of the A/B test against the baseline that follows (`always_valid.py`).
+`confidence` within `margin` of the best that is left. It holds as far as the noise and the uncertainty of the
+predictions are as stated; posterior chances do not change by being looked at. Simulated (`benchmarks/tune_selection.py`),
+the best of four is dropped in 4 to 5 of 100 tunes. That the choice beats the baseline is not promised here: that is the
+task of the A/B test that follows (`always_valid.py`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ UNCERTAINTY = 0.15
 """Of a prediction, relative to the others of the same tune."""
 _MISSES = 2
 """Runs that must all miss the objectives before a candidate is dropped for it; one may be an outlier."""
+_DIED = "the run failed"
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -40,8 +42,8 @@ class Standing(msgspec.Struct, frozen=True):
 
     candidate: int
     runs: int
-    log_score: float
-    """Expected, from prediction and runs; infinite when the last run failed altogether."""
+    log_score: float | None
+    """Expected, from prediction and runs; None when its last run failed altogether."""
     best: float
     """Chance to be the best of those still in."""
     violation: float
@@ -116,7 +118,7 @@ class Elimination:
         if isfinite(log_score):
             self._runs.append(Run(candidate, self._round, log_score))
         else:
-            self._dropped[candidate] = "the run failed"
+            self._dropped[candidate] = _DIED
         if not self._queue or self._spent == self._max_runs:
             self._close_round()
 
@@ -137,7 +139,14 @@ class Elimination:
             )
             for candidate, seen in enumerate(self._violations)
         ]
-        return sorted(rows, key=lambda row: (row.dropped is not None, row.violation, row.log_score))
+        return sorted(
+            rows,
+            key=lambda row: (
+                row.dropped is not None,
+                row.violation,
+                inf if row.log_score is None else row.log_score,
+            ),
+        )
 
     def _left(self) -> list[int]:
         return [candidate for candidate in range(len(self._predicted)) if candidate not in self._dropped]
