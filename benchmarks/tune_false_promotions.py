@@ -1,6 +1,6 @@
 """How often "better" is declared when baseline and candidate are the same setting, and how surely a gain is found.
 
-    python benchmarks/tune_false_promotions.py [--repetitions 1000] [--run-sd 0.08] [--drift-sd 0.06] [--outliers 0.05]
+    python benchmarks/tune_false_promotions.py [--repetitions 200] [--run-sd 0.08] [--drift-sd 0.06] [--outliers 0.05]
     python benchmarks/tune_false_promotions.py --intervals [--repetitions 300]
 
 Simulated runs (`tests/machine_noise.py`): noise from run to run, drift over tens of seconds, outliers. `A/B` is
@@ -179,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repetitions", type=int, default=1_000)
+    parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--run-sd", type=float, default=MachineNoise.run_sd)
     parser.add_argument("--drift-sd", type=float, default=MachineNoise.drift_sd)

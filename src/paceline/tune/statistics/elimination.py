@@ -130,9 +130,7 @@ class Elimination:
             Standing(
                 candidate,
                 len(seen),
-                inf
-                if self._dropped.get(candidate) == "the run failed"
-                else float(self._posterior.mean[candidate]),
+                None if self._dropped.get(candidate) == _DIED else float(self._posterior.mean[candidate]),
                 chance.get(candidate, 0.0),
                 median(seen) if seen else 0.0,
                 self._dropped.get(candidate),
