@@ -39,16 +39,14 @@ def test_covers_at_every_look():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", [QUIET, MEASURED, ROUGH], ids=["quiet", "measured", "rough"])
-@pytest.mark.parametrize("change", [0.0, -0.1, 0.3])
-def test_covers_at_every_look_of_thousand_tests(noise, change):
-    """At 30 blocks; 0.95 less three standard errors."""
+def test_covers_at_every_look_of_hundreds_of_tests(noise):
+    """At 30 blocks, 400 tests; 0.95 less three standard errors."""
     rng = np.random.default_rng(6)
     covered = sum(
-        all(low <= change <= high for low, high in looks(differences(noise, rng, 30, change)))
-        for _ in range(1_000)
+        all(low <= -0.1 <= high for low, high in looks(differences(noise, rng, 30, -0.1))) for _ in range(400)
     )
 
-    assert covered >= 930
+    assert covered >= 0.917 * 400
 
 
 def test_the_coin_alone_is_enough():
