@@ -25,7 +25,9 @@ class ReplayOptions:
         float | None,
         _option("Requests per second; default 60 % of what the server does with 32 users, tried for 3 s."),
     ] = None
-    duration: Annotated[str | None, _option("Of one trial; default as long as 600 requests take, 3 to 15 s.")] = None
+    duration: Annotated[
+        str | None, _option("Of one trial; default as long as 600 requests take, 3 to 15 s.")
+    ] = None
     arrivals: Annotated[
         Literal["poisson", "constant", "gamma"] | None,
         _option("Gaps: by chance (poisson, the default), all the same, or in bursts (gamma)."),
@@ -34,7 +36,8 @@ class ReplayOptions:
         float | None, _option("Coefficient of variation of gamma's gaps; 1 is poisson, default 2.")
     ] = None
     trace: Annotated[
-        Path | None, _option("Replay recorded arrivals: CSV or JSONL with timestamps, or a Paceline access log.")
+        Path | None,
+        _option("Replay recorded arrivals: CSV or JSONL with timestamps, or a Paceline access log."),
     ] = None
     speed: Annotated[float | None, _option("Replay the trace so many times as fast.")] = None
     seed: Annotated[int, _option("The same seed sends the same requests at the same times; default 1.")] = 1
@@ -51,7 +54,9 @@ class AskedOptions:
         ),
     ] = None
     model: Annotated[str | None, _option("Model id, when the server has several.")] = None
-    prompt_words: Annotated[str, _option("Words of a made-up text, a number or a range; default 4..64.")] = "4..64"
+    prompt_words: Annotated[str, _option("Words of a made-up text, a number or a range; default 4..64.")] = (
+        "4..64"
+    )
     max_tokens: Annotated[int | None, _option("Of a generated answer; default 64.")] = None
     distinct: Annotated[
         int | None,
@@ -97,9 +102,9 @@ class SearchOptions:
         str | None, _option("Start the server with this command for each setting: any server, any knob.")
     ] = None
     knobs: Annotated[Path | None, _option("TOML file with the knobs of --launch.")] = None
-    admin_token: Annotated[
-        str | None, _option("The server's admin.token.", env="PACELINE_ADMIN__TOKEN")
-    ] = None
+    admin_token: Annotated[str | None, _option("The server's admin.token.", env="PACELINE_ADMIN__TOKEN")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +114,12 @@ class ResultOptions:
     apply: Annotated[
         bool, _option("Turn the winner on, in steps, with guard rails; else it is only written down.")
     ] = False
-    write: Annotated[Path, _option("Settings of the winner, for `serve --config`; default tuned.toml.")] = Path(
-        "tuned.toml"
+    write: Annotated[Path, _option("Settings of the winner, for `serve --config`; default tuned.toml.")] = (
+        Path("tuned.toml")
     )
-    output: Annotated[tuple[Path, ...], _option("FILE.html or FILE.json with the report; may be repeated.")] = ()
+    output: Annotated[
+        tuple[Path, ...], _option("FILE.html or FILE.json with the report; may be repeated.")
+    ] = ()
     json: Annotated[bool, _option("Print the report as JSON.")] = False
 
 

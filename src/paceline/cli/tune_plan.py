@@ -46,7 +46,8 @@ def goal_of(options: GoalOptions) -> Goal:
     written = merged(of_file, options.threshold) or DEFAULT_THRESHOLDS
     if options.objective not in AIMS:
         raise ConfigError(
-            f"--objective {options.objective}: expected {', '.join(AIMS[:-1])} or {AIMS[-1]}", param="objective"
+            f"--objective {options.objective}: expected {', '.join(AIMS[:-1])} or {AIMS[-1]}",
+            param="objective",
         )
     return Goal(parse(written), next(aim for aim in AIMS if aim == options.objective))
 
@@ -60,7 +61,9 @@ def checked_plan(target: TargetOptions, load: ReplayOptions, asked: AskedOptions
     """The plan as far as it can be made without the server. Raises ConfigError."""
     lengths(asked.prompt_words)
     if load.trace is not None and asked.distinct is not None:
-        raise ConfigError("--distinct is of made-up texts, a trace has its own; leave one out", param="distinct")
+        raise ConfigError(
+            "--distinct is of made-up texts, a trace has its own; leave one out", param="distinct"
+        )
     rate = load.rate if load.trace is None else None
     options = MeasureOptions(
         target=target,
@@ -90,7 +93,9 @@ def load_plan(phase: Phase, load: ReplayOptions, asked: AskedOptions, folder: Pa
     plan = with_task([phase])[0].plan
     words = lengths(asked.prompt_words)
     if load.trace is not None:
-        return plan, f"trace {load.trace.name}" + ("" if load.speed is None else f" at {load.speed:g} times its speed")
+        return plan, f"trace {load.trace.name}" + (
+            "" if load.speed is None else f" at {load.speed:g} times its speed"
+        )
     rate = load.rate or _offered(with_texts_of_closed(plan, folder, words))
     wanted_s = (
         min(LONGEST_S, max(SHORTEST_S, REQUESTS / rate))
@@ -98,12 +103,16 @@ def load_plan(phase: Phase, load: ReplayOptions, asked: AskedOptions, folder: Pa
         else duration_s(load.duration, param="--duration")
     )
     assert isinstance(plan.load, OpenLoop)
-    plan = msgspec.structs.replace(plan, load=msgspec.structs.replace(plan.load, stages=(Stage(wanted_s, rate),)))
+    plan = msgspec.structs.replace(
+        plan, load=msgspec.structs.replace(plan.load, stages=(Stage(wanted_s, rate),))
+    )
     made = plan.payload.body is None and plan.payload.body_file is None
     plan = with_texts(plan, folder, words, asked.distinct)
     shape = f"{plan.load.process} arrivals at {rate:.4g}/s"  # type: ignore[union-attr]  # made above
     if made and plan.payload.task != "http":
-        kinds = "all different" if asked.distinct is None else f"{asked.distinct} different ones by popularity"
+        kinds = (
+            "all different" if asked.distinct is None else f"{asked.distinct} different ones by popularity"
+        )
         shape += f", texts of {asked.prompt_words} words, {kinds}"
     return plan, shape
 
@@ -112,7 +121,9 @@ def with_texts_of_closed(plan: Plan, folder: Path, words: tuple[int, int]) -> Pl
     """A closed loop of as many users as keep the server busy, with texts as the trials will have."""
     filled = msgspec.structs.replace(plan, load=OpenLoop((Stage(FILL_S, 2_000.0),)))
     filled = with_texts(filled, folder, words, None)
-    return msgspec.structs.replace(filled, load=ClosedLoop((Stage(FILL_S, float(USERS)),)), seed=plan.seed + 1)
+    return msgspec.structs.replace(
+        filled, load=ClosedLoop((Stage(FILL_S, float(USERS)),)), seed=plan.seed + 1
+    )
 
 
 def _offered(busy: Plan) -> float:
@@ -123,10 +134,12 @@ def _offered(busy: Plan) -> float:
         run = carry_out(prepare(busy), Path(folder) / "fill.records")
     good = sum(not failure for failure in run.columns.failure)
     if not good:
-        raise PacelineError(f"{busy.target.url} gave no good answer in {FILL_S:g} s; check it with `paceline measure`")
+        raise PacelineError(
+            f"{busy.target.url} gave no good answer in {FILL_S:g} s; check it with `paceline measure`"
+        )
     most = good / FILL_S
     rate = float(f"{OFFERED * most:.2g}")
-    say_note(f"the server answers {most:.0f} requests/s to {USERS} users; tuning for {rate:g}/s (--rate chooses another)")
+    say_note(
+        f"the server answers {most:.0f} requests/s to {USERS} users; tuning for {rate:g}/s (--rate chooses another)"
+    )
     return rate
-
-

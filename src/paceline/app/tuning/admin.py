@@ -21,7 +21,7 @@ RENEWALS: Final = 4.0
 TIMEOUT_S: Final = 10.0
 
 
-class _Refused(PacelineError):
+class _Refused(PacelineError):  # noqa: N818 - as the tree's names
     """The server answered, and said no."""
 
     def __init__(self, message: str, *, reason: str) -> None:
@@ -115,7 +115,9 @@ class Admin:
             return
         try:
             self._call("DELETE", f"/admin/settings/lease/{quote(lease)}")
-        except PacelineError:  # gone, or ended by itself: both are the baseline, at the latest when the lease ends
+        except (
+            PacelineError
+        ):  # gone, or ended by itself: both are the baseline, at the latest when the lease ends
             return
 
     def keep(self, setting: Setting) -> None:

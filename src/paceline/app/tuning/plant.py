@@ -44,10 +44,14 @@ def live_knobs(told: Told, names: Sequence[str], service: str) -> list[Knob]:
             raise ConfigError(f"--knob {name}: no such setting; {hint}", param="knob")
         if not told[name]["live"]:
             raise ConfigError(
-                f"--knob {name}: takes effect at a start only; tune it with --launch, or leave it out", param="knob"
+                f"--knob {name}: takes effect at a start only; tune it with --launch, or leave it out",
+                param="knob",
             )
         if not told[name]["grid"]:
-            raise ConfigError(f"--knob {name}: there is no list of values to try; `paceline knobs` shows those that have", param="knob")
+            raise ConfigError(
+                f"--knob {name}: there is no list of values to try; `paceline knobs` shows those that have",
+                param="knob",
+            )
     groups = (f"{service}.", "cache.") if service else ("",)
     chosen = names or [
         name for name, one in told.items() if one["tune"] and one["live"] and name.startswith(groups)
@@ -95,7 +99,7 @@ def station_of(admin: Admin, told: Told, service: str, workers: int) -> Station 
 def _policy(told: Told, group: str, kind: Any) -> Any:
     """A policy struct from the values of its group."""
     names = [field.name for field in msgspec.structs.fields(kind)]
-    values: dict[str, Value] = {name: told[f"{group}.{name}"]["value"] for name in names if f"{group}.{name}" in told}
+    values: dict[str, Value] = {
+        name: told[f"{group}.{name}"]["value"] for name in names if f"{group}.{name}" in told
+    }
     return msgspec.convert(values, kind)
-
-
