@@ -127,7 +127,7 @@ def run_all(phases: list[Phase], options: MeasureOptions) -> int:
     files = measure_run.files_of(options.output, options.judging.baseline, phases)
     phases = measure_run.with_task(phases)
     worst = 0
-    with _until_interrupted() as interrupted:
+    with until_interrupted() as interrupted:
         for number, (phase, own_files) in enumerate(zip(phases, files, strict=True)):
             status = measure_run.run_phase(phase, options, own_files, interrupted)
             worst = measure_run.worse(worst, status)
@@ -142,7 +142,7 @@ def run_all(phases: list[Phase], options: MeasureOptions) -> int:
 
 
 @contextmanager
-def _until_interrupted() -> Iterator[Callable[[], bool]]:
+def until_interrupted() -> Iterator[Callable[[], bool]]:
     """Yields whether Ctrl-C came. The first one ends the run in good order; the second one ends the command."""
     pressed = False
 

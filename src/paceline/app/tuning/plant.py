@@ -71,7 +71,7 @@ def _knob(name: str, one: Mapping[str, Any]) -> Knob:
     )
 
 
-def station_of(admin: Admin, told: Told, service: str, workers: int) -> Station | None:
+def station_of(admin: Admin, told: Told, service: str) -> Station | None:
     """The service as the simulator sees it; None when it cannot be simulated."""
     engines = admin.health().get("engines", {})
     layouts = [one["engine"] for one in engines.values() if "streams" in one.get("engine", {})]
@@ -84,8 +84,6 @@ def station_of(admin: Admin, told: Told, service: str, workers: int) -> Station 
     )
     cached = told["cache.enabled"]["value"]
     cache = _policy(told, "cache.l1", L1Policy)
-    if workers > 1:  # each worker has a cache of its own, and a share of the requests
-        cache = msgspec.structs.replace(cache, max_bytes=cache.max_bytes)
     dimensions = int(layout.get("dimensions", 384))
     return Station(
         batch=batch,

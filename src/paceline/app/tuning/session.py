@@ -1,0 +1,125 @@
+"""A tune joined together: whose settings, which load, and what the tuner is to do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from paceline.app.tuning.admin import Admin
+from paceline.app.tuning.bench import LoadBench
+from paceline.app.tuning.neighbours import NeighbourGate
+from paceline.app.tuning.plant import live_knobs, service_of, station_of
+from paceline.app.tuning.restarted import Restarted
+from paceline.base.errors import ConfigError
+from paceline.measure.plan import Plan
+from paceline.measure.records.host import this_host
+from paceline.tune.goal import Goal
+from paceline.tune.knob import Knob
+from paceline.tune.knob_file import KnobFile, read_knob_file
+from paceline.tune.launched import LaunchedServer
+from paceline.tune.order import Order
+from paceline.tune.simulation.station import Station
+from paceline.tune.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user wants of a tune, besides server and load."""
+
+    goal: Goal
+    knobs: tuple[str, ...] = ()
+    budget_s: float
+    max_runs: int
+    candidates: int
+    margin: float
+    allowed_loss: float = 0.0
+    apply: bool = False
+    blackbox: bool = False
+    seed: int = 1
+
+
+@contextmanager
+def running(
+    plan: Plan, source: str, asked: Asked, admin: Admin, interrupted: Callable[[], bool]
+) -> Iterator[tuple[LoadBench, Order]]:
+    """A running Paceline, through `/admin`; it is back on its baseline afterwards unless told to keep.
+
+    Raises ConfigError for knobs that cannot be turned, Unauthorised, Unreachable.
+    """
+    told = admin.settings()
+    service = service_of(plan.payload.task, told)
+    knobs = live_knobs(told, asked.knobs, service)
+    station = None if asked.blackbox else station_of(admin, told, service)
+    if station is not None:
+        knobs = [_resolved(knob, station) for knob in knobs]
+    try:
+        bench = LoadBench(plan, admin, interrupted=interrupted)
+        yield bench, _order(plan, source, asked, knobs, service, station, None)
+    finally:
+        admin.revert()
+
+
+@contextmanager
+def launched(
+    plan: Plan, source: str, asked: Asked, command: str, knobs: Path, interrupted: Callable[[], bool]
+) -> Iterator[tuple[LoadBench, Order]]:
+    """Any server, started by us with each setting; it ends with the tune. Raises ConfigError, Unreachable."""
+    declared = read_knob_file(knobs)
+    chosen = chosen_knobs(declared, asked.knobs)
+    with LaunchedServer(command, declared, plan.target.url) as server:
+        restarted = Restarted(server)
+        restarted.try_out({})  # a command that does not even start the baseline is said at once
+        bench = LoadBench(plan, restarted, interrupted=interrupted)
+        gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
+        yield bench, _order(plan, source, asked, chosen, "", None, gate)
+
+
+def chosen_knobs(declared: KnobFile, names: Sequence[str]) -> list[Knob]:
+    """Those of the file, or the named ones of them. Raises ConfigError."""
+    known = {knob.name: knob for knob in declared.knobs}
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"--knob {name}: not in {declared.path}, which has {', '.join(known)}", param="knob"
+            )
+    return [knob for knob in declared.knobs if not names or knob.name in names]
+
+
+def _order(  # noqa: PLR0913, PLR0917 - the parts of an order
+    plan: Plan,
+    source: str,
+    asked: Asked,
+    knobs: Sequence[Knob],
+    service: str,
+    station: Station | None,
+    gate: NeighbourGate | None,
+) -> Order:
+    host = this_host()
+    return Order(
+        url=plan.target.url,
+        goal=asked.goal,
+        space=Space(knobs),
+        service=service,
+        station=station,
+        source=source,
+        budget_s=asked.budget_s,
+        max_runs=asked.max_runs,
+        candidates=asked.candidates,
+        margin=asked.margin,
+        apply=asked.apply,
+        gate=gate,
+        allowed_loss=asked.allowed_loss,
+        seed=asked.seed,
+        machine=f"{host.hostname}: {host.cpu}, {host.cores} cores, {host.system}, Python {host.python}",
+    )
+
+
+def _resolved(knob: Knob, station: Station) -> Knob:
+    """With the value in force where the setting says 0 for the measured layout's."""
+    if knob.name.endswith(".batch.max_cost") and knob.baseline == 0:
+        return msgspec.structs.replace(knob, baseline=station.batch.max_cost)
+    return knob
