@@ -13,7 +13,7 @@ AGEING_S = 2.0
 def waiting_job(waiting, now, length=8, priority=NORMAL, deadline_at=inf):
     job = Job(None, length, priority, deadline_at)
     job.padded, job.cost_s, job.enqueued_at = length, length * 1e-4, now
-    waiting.add(job, now + AGEING_S)
+    waiting.add(job, now)
     return job
 
 

@@ -15,11 +15,15 @@ from typing import Any
 
 import msgspec
 
-from paceline.app.model import open_model
+from paceline.app.audit import Audit
+from paceline.app.live import LocalControl, Parts
+from paceline.app.live_remote import CONTROL, ControlHost
+from paceline.app.model import each, open_model
 from paceline.app.snapshots import Snapshots
 from paceline.base.errors import EngineError, PacelineError
 from paceline.base.instruments import Registry
 from paceline.embed.remote_lane import LaneHost
+from paceline.flow.batch_ring import BatchRing
 from paceline.flow.channel import Channel, ChannelServer
 from paceline.flow.quota import Grant, LocalLedger
 from paceline.serve.metrics import BatchMetrics, Metrics
@@ -47,11 +51,23 @@ async def _serve(settings: Settings, runtime: Path) -> None:
     ledger = LocalLedger(settings.limits.lease_share, time.time)
     async with AsyncExitStack() as stack:
         model, lane, host = None, None, None
+        ring = BatchRing()
         if settings.embed.model:
             model, lane = await stack.enter_async_context(open_model(settings))
-            lane.on_batch = BatchMetrics(registry).ran
+            lane.on_batch = each(BatchMetrics(registry).ran, ring.add)
             Metrics(registry).add_areas(lane.stats, model=model.card.id)
             host = LaneHost(lane)
+        control_host: ControlHost | None = None
+        if settings.admin.token:
+            control = LocalControl(
+                settings,
+                Parts(settings, lane=lane).apply,
+                Audit(settings.admin.audit_log),
+                ring=ring,
+                file=runtime / "settings.live",
+            )
+            stack.callback(control.close)
+            control_host = ControlHost(control)
 
         async def answer(operation: str, payload: Any) -> Any:
             match operation:
@@ -61,6 +77,8 @@ async def _serve(settings: Settings, runtime: Path) -> None:
                     return await ledger.lease(*payload)
                 case "give_back":
                     return await ledger.give_back(*payload)
+                case _ if control_host is not None and operation.startswith(CONTROL):
+                    return await control_host.answer(operation, payload)
                 case _ if host is not None:
                     return await host.answer(operation, payload)
             raise EngineError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import msgspec
 
@@ -15,10 +16,12 @@ from paceline.embed.compute import Compute
 from paceline.embed.engine import open_engine
 from paceline.embed.folder import ModelFolder, open_folder
 from paceline.embed.lane import Lane, LocalLane
+from paceline.embed.layout import resolved
 from paceline.embed.remote_lane import RemoteLane
 from paceline.embed.service import EmbedService
 from paceline.embed.tokens import Tokens
 from paceline.flow.batch_queue import BatchQueue
+from paceline.flow.batcher import BatchRecord
 from paceline.flow.breaker import Breaker
 from paceline.flow.cache.tiers import Tiers
 from paceline.flow.channel import Channel
@@ -53,13 +56,7 @@ async def open_model(settings: Settings) -> AsyncIterator[tuple[Model, LocalLane
     folder = await asyncio.to_thread(find_folder, settings)
     state = state_dir(settings)
     engine = await asyncio.to_thread(open_engine, policy, folder, state_dir=state)
-    layout = engine.layout
-    batch = msgspec.structs.replace(
-        policy.batch,
-        max_cost=policy.batch.max_cost or layout.max_cost,
-        bucket=policy.batch.bucket or layout.bucket,
-    )
-    queue = BatchQueue(batch, RunTime(), engine.lanes)
+    queue = BatchQueue(resolved(policy.batch, engine.layout), RunTime(), engine.lanes)
     lane = LocalLane(engine, Gate(policy.gate, queue), Breaker(policy.breaker), queue)
     card = ModelCard(
         id=policy.name or folder.name,
@@ -89,7 +86,7 @@ async def open_model(settings: Settings) -> AsyncIterator[tuple[Model, LocalLane
 async def open_remote_model(settings: Settings, channel: Channel) -> AsyncIterator[Model]:
     """The model of the engine process behind `channel`; waits until that has loaded it."""
     folder = await asyncio.to_thread(find_folder, settings)
-    card, fingerprint = await _ask_for_model(channel)
+    card, fingerprint = await call_when_up(channel, "model", None)
     lane = RemoteLane(channel)
     watching = asyncio.ensure_future(lane.watch())
     try:
@@ -101,28 +98,36 @@ async def open_remote_model(settings: Settings, channel: Channel) -> AsyncIterat
         await lane.close()
 
 
-async def _ask_for_model(channel: Channel) -> tuple[dict[str, object], bytes]:
+async def call_when_up(channel: Channel, operation: str, payload: Any) -> Any:
+    """A call of the engine process as soon as that has started. Raises EngineError after `ENGINE_START_S`."""
     give_up_at = asyncio.get_running_loop().time() + ENGINE_START_S
     while True:
         try:
-            card, fingerprint = await channel.call("model", None)
+            return await channel.call(operation, payload)
         except EngineError:
             if asyncio.get_running_loop().time() > give_up_at:
                 raise
             await asyncio.sleep(0.05)  # the engine process is still loading
-        else:
-            return card, fingerprint
+
+
+def each(*told: Callable[[BatchRecord], None]) -> Callable[[BatchRecord], None]:
+    """Tell several of each batch."""
+
+    def tell(record: BatchRecord) -> None:
+        for one in told:
+            one(record)
+
+    return tell
 
 
 def service_of(settings: Settings, model: Model, cache: Tiers | None) -> EmbedService:
     """The service that joins model and cache."""
-    ttl = settings.cache.ttl
     return EmbedService(
         card=model.card,
         fingerprint=model.fingerprint,
         compute=Compute(model.tokens, model.lane),
         cache=cache,
-        ttl_s={"hot": ttl.hot_s, "warm": ttl.warm_s, "result": ttl.result_s}[settings.cache.ttl_class],
+        ttl_s=settings.cache.ttl.of(settings.cache.ttl_class),
         normalize=settings.cache.normalize,
         max_texts=settings.embed.max_texts,
     )

@@ -14,17 +14,24 @@ from pathlib import Path
 
 import uvicorn
 
+from paceline.app.audit import Audit
 from paceline.app.engine_process import SOCKET, ChannelLedger
 from paceline.app.listen import open_socket, url_of
-from paceline.app.model import Model, find_folder, open_model, open_remote_model, service_of
+from paceline.app.live import LocalControl, Parts, change_schemas
+from paceline.app.live_remote import RemoteControl, following
+from paceline.app.model import Model, each, find_folder, open_model, open_remote_model, service_of
 from paceline.app.parts import open_cache, open_limiter, open_link
 from paceline.app.snapshots import Snapshots
 from paceline.base.errors import ConfigError, PacelineError
 from paceline.base.instruments import Registry
+from paceline.embed.lane import LocalLane
+from paceline.flow.batch_ring import BatchRing
 from paceline.flow.channel import Channel
 from paceline.flow.quota import Ledger
 from paceline.serve.access_log import open_access_log
+from paceline.serve.admin import Admin, Control
 from paceline.serve.asgi import Application
+from paceline.serve.auth import Tokens
 from paceline.serve.http_protocol import HttpProtocol
 from paceline.serve.metrics import BatchMetrics
 from paceline.settings import Settings
@@ -142,11 +149,15 @@ async def open_application(
         if link is not None:
             stack.push_async_callback(link.close)
         model: Model | None = None
+        lane: LocalLane | None = None
         ledger: Ledger | None = None
+        channel: Channel | None = None
+        ring = BatchRing()
         if runtime is None:
             if settings.embed.model:
-                model, lane = await stack.enter_async_context(open_model(settings))
-                lane.on_batch = BatchMetrics(registry).ran
+                model, local = await stack.enter_async_context(open_model(settings))
+                local.on_batch = each(BatchMetrics(registry).ran, ring.add)
+                lane = local
         else:
             channel = Channel(runtime / SOCKET)
             if settings.embed.model:
@@ -154,10 +165,21 @@ async def open_application(
             ledger = ChannelLedger(channel, settings.serve.workers)
         limiter = await stack.enter_async_context(open_limiter(settings, link, ledger))
         cache = await stack.enter_async_context(open_cache(settings, link))
-        services = [] if model is None else [service_of(settings, model, cache)]
+        service = None if model is None else service_of(settings, model, cache)
+        parts = Parts(settings, lane=lane, service=service, cache=cache, limiter=limiter)
+        admin: Admin | None = None
+        if settings.admin.token:
+            tokens = Tokens(settings.admin, group="admin", name="admin")
+            control: Control
+            if channel is None:
+                control = LocalControl(settings, parts.apply, Audit(settings.admin.audit_log), ring=ring)
+                stack.callback(control.close)
+            else:
+                control = RemoteControl(channel)
+            admin = Admin(tokens, control, change_schemas())
         snapshots = None if runtime is None else Snapshots(runtime, f"worker-{index}", registry.snapshot)
         application = Application(
-            services,
+            [] if service is None else [service],
             policy=settings.serve,
             auth=settings.auth,
             compression=settings.compression,
@@ -167,7 +189,11 @@ async def open_application(
             peers=snapshots.others if snapshots else list,
             parts={} if link is None else {"redis": link.health},
             stats={} if link is None else {"redis": link.stats},
+            admin=admin,
         )
+        parts.entrance = application.entrance
+        if admin is not None and channel is not None:
+            await stack.enter_async_context(following(settings, channel, parts.apply))
         if snapshots is not None:
             writing = asyncio.ensure_future(snapshots.keep_writing())
             stack.callback(writing.cancel)

@@ -3,10 +3,14 @@
 PacelineError
 ├── ConfigError            a setting, file or flag is wrong
 ├── InvalidRequest         the caller's input is wrong
-│   └── PayloadTooLarge    ... or larger than a limit
+│   ├── PayloadTooLarge    ... or larger than a limit
+│   ├── SettingRefused     a setting of a running server cannot have this value
+│   └── NotLive            a setting that only a restart changes
 ├── Unauthorised           no token, or a wrong one
 ├── NotFound               no such model, route or item
+│   └── LeaseUnknown       no lease on the settings by this id, or it is over
 ├── Rejected               refused now, may succeed later (`retry_after_s`)
+│   ├── LeaseHeld          somebody else's settings are on trial
 │   ├── RateLimited        a quota is used up
 │   ├── Overloaded         the queue is full or the predicted wait is longer than the deadline
 │   └── CircuitOpen        the engine behind the breaker is failing
@@ -51,6 +55,18 @@ class PayloadTooLarge(InvalidRequest):
     code = "payload_too_large"
 
 
+class SettingRefused(InvalidRequest):
+    """A setting of a running server cannot have this value, or there is no such setting."""
+
+    code = "setting_refused"
+
+
+class NotLive(InvalidRequest):
+    """A setting that only a restart of the server can change."""
+
+    code = "not_live"
+
+
 class Unauthorised(PacelineError):  # noqa: N818
     """No bearer token, or one that we do not know."""
 
@@ -63,6 +79,12 @@ class NotFound(PacelineError):  # noqa: N818
     code = "not_found"
 
 
+class LeaseUnknown(NotFound):
+    """There is no lease on the settings by this id: it is over, was kept or reverted, or never was."""
+
+    code = "lease_unknown"
+
+
 class Rejected(PacelineError):  # noqa: N818
     """Refused now without doing work; may succeed after `retry_after_s` seconds."""
 
@@ -72,6 +94,12 @@ class Rejected(PacelineError):  # noqa: N818
     def __init__(self, message: str, *, retry_after_s: float, param: str | None = None) -> None:
         super().__init__(message, param=param)
         self.retry_after_s = retry_after_s
+
+
+class LeaseHeld(Rejected):
+    """The settings are on trial under a lease that the caller did not name."""
+
+    code = "lease_held"
 
 
 class RateLimited(Rejected):

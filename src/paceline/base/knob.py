@@ -25,15 +25,27 @@ def knob(  # noqa: PLR0913 - each is a column of the reference page
     tune: bool = False,
     quality: bool = False,
     secret: bool = False,
+    cost: str = "",
+    grid: tuple[bool | float | str, ...] = (),
 ) -> Meta:
     """Describe one setting.
 
     `live`: takes effect on a running server. `tune`: part of the tuner's search space by default.
     `quality`: changes the answers, so a quality gate must agree. `secret`: never printed.
+    `cost`: what a larger or another value spends, in a word (memory, cpu, latency); empty for nothing.
+    `grid`: the values that the tuner tries, each within the range; a setting to `tune` must have some.
     """
     bounds: dict[str, Any] = {"ge": ge, "le": le, "gt": gt, "min_length": min_length, "pattern": pattern}
     return Meta(
         description=description,
         **bounds,
-        extra={"unit": unit, "live": live, "tune": tune, "quality": quality, "secret": secret},
+        extra={
+            "unit": unit,
+            "live": live,
+            "tune": tune,
+            "quality": quality,
+            "secret": secret,
+            "cost": cost,
+            "grid": grid,
+        },
     )

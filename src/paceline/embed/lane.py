@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 
 from paceline.embed.engine import EmbedEngine
+from paceline.embed.layout import resolved
+from paceline.embed.policy import EmbedPolicy
 from paceline.flow.batch_queue import BatchQueue
 from paceline.flow.batcher import Batcher, BatchRecord
 from paceline.flow.breaker import Breaker
@@ -67,6 +69,12 @@ class LocalLane:
         self._threads = ThreadPoolExecutor(engine.lanes, thread_name_prefix="engine")
         self.on_batch: Callable[[BatchRecord], None] | None = None
         """Told of every batch that ran."""
+
+    def apply(self, policy: EmbedPolicy) -> None:
+        """Take over `batch` (but for `bucket`), `gate` and `breaker` of a policy while running."""
+        self._gate.policy = policy.gate
+        self._breaker.policy = policy.breaker
+        self._batcher.apply(resolved(policy.batch, self._engine.layout))
 
     async def admit(self, lengths: Sequence[int], *, priority: int, deadline_at: float) -> None:
         """See `Lane.admit`; decides at once."""

@@ -13,6 +13,7 @@ import xxhash
 from paceline.base.errors import ConfigError
 from paceline.embed.policy import EmbedPolicy
 from paceline.embed.state_file import replace_file
+from paceline.flow.batch_queue import BatchPolicy
 
 COSTS: Final = (512, 256)
 """Tokens in a batch that are tried, for each thread of a stream; the first unless another is clearly better."""
@@ -93,6 +94,13 @@ def choose(policy: EmbedPolicy, cores: int, precisions: Sequence[Precision], mea
         gains = [rate.cpu / results[0].cpu for rate in results]
         layout = tried[gains.index(max(gains))] if max(gains) > CLEARLY else tried[0]
     return msgspec.structs.replace(layout, rates=rates)
+
+
+def resolved(policy: BatchPolicy, layout: Layout) -> BatchPolicy:
+    """The policy with the layout's values for what is 0: `max_cost`, `bucket`."""
+    return msgspec.structs.replace(
+        policy, max_cost=policy.max_cost or layout.max_cost, bucket=policy.bucket or layout.bucket
+    )
 
 
 def stream_counts(threads: int) -> list[int]:

@@ -34,14 +34,31 @@ class EmbedPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "`auto` takes the faster of fp32 and bf16 on this processor; int8 is faster still and costs quality.",
             tune=True,
             quality=True,
+            cost="cpu",
+            grid=("fp32", "bf16", "int8"),
         ),
     ] = "auto"
     streams: Annotated[
         int,
-        knob("Batches that run at the same time; 0 takes the measured layout's.", ge=0, le=1024, tune=True),
+        knob(
+            "Batches that run at the same time; 0 takes the measured layout's.",
+            ge=0,
+            le=1024,
+            tune=True,
+            cost="latency",
+            grid=(0, 1, 2, 4, 8),
+        ),
     ] = 0
     threads: Annotated[
-        int, knob("Threads over all streams; 0 takes all cores of this process.", ge=0, le=4096, tune=True)
+        int,
+        knob(
+            "Threads over all streams; 0 takes all cores of this process.",
+            ge=0,
+            le=4096,
+            tune=True,
+            cost="cpu",
+            grid=(0, 1, 2, 4, 8),
+        ),
     ] = 0
     pooling: Annotated[Pooling, knob("`auto` reads the model's own configuration.", quality=True)] = "auto"
     max_tokens: Annotated[

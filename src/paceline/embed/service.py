@@ -43,10 +43,12 @@ class EmbedService:
         self._card = card
         self._compute = compute
         self._cache = cache
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
+        """Life of results kept from now on. May be changed while running."""
         self._fold_space = normalize != "none"
         self._fold_case = normalize == "space+case"
-        self._max_texts = max_texts
+        self.max_texts = max_texts
+        """May be changed while running."""
         self._clock = clock
         self._seed = hashlib.sha256(fingerprint)
         self.texts_total = 0
@@ -144,7 +146,7 @@ class EmbedService:
                 return await work.make(index)
 
             try:
-                value, tier = await self._cache.fetch(key, make, self._ttl_s)
+                value, tier = await self._cache.fetch(key, make, self.ttl_s)
             except PacelineError:
                 # A flight ends with its first caller's refusal or deadline; those who shared it try on their own.
                 if made:
@@ -170,9 +172,9 @@ class EmbedService:
                         param="input",
                     )
             return [given]  # type: ignore[list-item]  # checked above
-        if len(given) > self._max_texts:
+        if len(given) > self.max_texts:
             raise PayloadTooLarge(
-                f"input has {len(given)} texts, the limit is {self._max_texts} (embed.max_texts); send several requests",
+                f"input has {len(given)} texts, the limit is {self.max_texts} (embed.max_texts); send several requests",
                 param="input",
             )
         kind = type(given[0])

@@ -20,7 +20,17 @@ class BatchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How jobs become batches. Cost is padded tokens: rows x longest length, rounded up to `bucket`."""
 
     max_size: Annotated[
-        int, knob("Rows in one batch at most.", ge=1, le=4096, unit="rows", live=True, tune=True)
+        int,
+        knob(
+            "Rows in one batch at most.",
+            ge=1,
+            le=4096,
+            unit="rows",
+            live=True,
+            tune=True,
+            cost="latency",
+            grid=(1, 2, 4, 8, 16, 32, 64),
+        ),
     ] = 32
     max_cost: Annotated[
         int,
@@ -32,6 +42,8 @@ class BatchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             unit="tokens",
             live=True,
             tune=True,
+            cost="latency",
+            grid=(64, 128, 256, 512, 1024, 2048, 4096),
         ),
     ] = 0
     max_wait_ms: Annotated[
@@ -43,6 +55,8 @@ class BatchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             unit="ms",
             live=True,
             tune=True,
+            cost="latency",
+            grid=(0.0, 1.0, 2.0, 5.0, 10.0, 20.0),
         ),
     ] = 10.0
     adaptive: Annotated[
@@ -52,6 +66,8 @@ class BatchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "`false` always waits `max_wait_ms` for a full batch.",
             live=True,
             tune=True,
+            cost="latency",
+            grid=(True, False),
         ),
     ] = True
     bucket: Annotated[
@@ -62,6 +78,8 @@ class BatchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             le=512,
             unit="tokens",
             tune=True,
+            cost="cpu",
+            grid=(8, 16, 32),
         ),
     ] = 0
     ageing_s: Annotated[
@@ -130,7 +148,7 @@ class BatchQueue:
     def put(self, job: Job, now: float) -> None:
         """Let `job` wait. Jobs put with the very same `now` count as one arrival: the texts of one request."""
         waiting, policy = self._waiting, self.policy
-        if waiting.lift_at <= now:
+        if waiting.lift_since + policy.ageing_s <= now:
             waiting.lift(now, policy.ageing_s)
         if not waiting.depth:
             self._idle_since = inf
@@ -145,7 +163,7 @@ class BatchQueue:
         job.enqueued_at = now
         job.forecast_s = self._ahead_s(job.priority, now)
         job.cost_s = self._cost_s(job.padded)
-        waiting.add(job, now + policy.ageing_s)
+        waiting.add(job, now)
         self.jobs_total += 1
 
     def take(self, now: float) -> Batch | None:
@@ -159,7 +177,7 @@ class BatchQueue:
         idle = self.lanes - len(self._batches)
         if not waiting.depth or idle <= 0:
             return None
-        if waiting.lift_at <= now:
+        if waiting.lift_since + self.policy.ageing_s <= now:
             waiting.lift(now, self.policy.ageing_s)
         leader = waiting.leader()
         rows = self.full_rows(leader.padded)
@@ -346,6 +364,7 @@ class BatchQueue:
         self._idle_since = inf
         self._lone = None
         self._batches.append(batch)
+        batch.busy = len(self._batches)
         self.batches_total += 1
         self.rows_total += len(jobs)
         self.real_tokens_total += batch.tokens

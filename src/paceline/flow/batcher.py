@@ -28,6 +28,12 @@ class BatchRecord(NamedTuple):
     wait_s: float
     """Time an idle engine waited for it to fill."""
     run_s: float
+    started_at: float
+    """On the queue's clock."""
+    length: int
+    """Padded tokens of a row."""
+    busy: int
+    """Batches that ran when this one started, itself included."""
 
 
 class Batcher:
@@ -94,6 +100,12 @@ class Batcher:
                     future.exception()  # seen: one error per request is enough
             self._rest()
             raise
+
+    def apply(self, policy: BatchPolicy) -> None:
+        """Take over another policy (its `bucket` must be the same), for what waits as well."""
+        self.queue.policy = policy
+        if not self._closed:
+            self._pump()
 
     async def drain(self) -> None:
         """Return when nothing waits or runs and every answer is given. New jobs are still taken; see `close`."""
@@ -179,7 +191,18 @@ class Batcher:
             if job.future is not None and not job.future.done():
                 job.future.set_result(result)
         if self._on_batch is not None:
-            self._on_batch(BatchRecord(batch.rows, batch.cost, batch.tokens, batch.wait_s, run_s or 0.0))
+            self._on_batch(
+                BatchRecord(
+                    rows=batch.rows,
+                    cost=batch.cost,
+                    tokens=batch.tokens,
+                    wait_s=batch.wait_s,
+                    run_s=run_s or 0.0,
+                    started_at=batch.started_at,
+                    length=batch.length,
+                    busy=batch.busy,
+                )
+            )
 
     def _engine_error(self, cause: BaseException, batch: Batch) -> Exception:
         if isinstance(cause, asyncio.CancelledError):

@@ -28,6 +28,8 @@ class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             unit="jobs",
             live=True,
             tune=True,
+            cost="latency",
+            grid=(64, 256, 1024, 4096),
         ),
     ] = 4096
     max_queue_tokens: Annotated[
@@ -49,6 +51,8 @@ class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             unit="ms",
             live=True,
             tune=True,
+            cost="latency",
+            grid=(0.0, 100.0, 200.0, 300.0, 500.0, 1000.0),
         ),
     ] = 0.0
 

@@ -66,7 +66,7 @@ class Job:
 class Batch:
     """Jobs that run together: `rows` x `length` padded tokens. The first job is the leader."""
 
-    __slots__ = ("forecast_s", "jobs", "length", "started_at", "tokens", "wait_s")
+    __slots__ = ("busy", "forecast_s", "jobs", "length", "started_at", "tokens", "wait_s")
 
     def __init__(
         self, jobs: list[Job], length: int, started_at: float, forecast_s: float, wait_s: float
@@ -80,6 +80,8 @@ class Batch:
         self.wait_s = wait_s
         """Time an engine stood idle for this batch."""
         self.tokens = sum(job.length for job in jobs)
+        self.busy = 1
+        """Batches that ran when this one started, itself included."""
 
     @property
     def rows(self) -> int:

@@ -56,11 +56,12 @@ class LimitPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rpm: _PerMinute = 0
     rph: _PerHour = 0
     endpoints: Annotated[
-        dict[str, EndpointLimit], knob("Limits of single endpoints, by path; each replaces the general ones.")
+        dict[str, EndpointLimit],
+        knob("Limits of single endpoints, by path; each replaces the general ones.", live=True),
     ] = {}
     tokens: Annotated[
         dict[str, EndpointLimit],
-        knob("Limits of single bearer tokens, by token name; each replaces the others."),
+        knob("Limits of single bearer tokens, by token name; each replaces the others.", live=True),
     ] = {}
     backend: Annotated[
         Literal["local", "redis"],
@@ -136,7 +137,7 @@ class Limiter:
         self.configure(policy)
 
     def configure(self, policy: LimitPolicy) -> None:
-        """Take other limits; without a ledger everybody starts with fresh counts."""
+        """Take other limits (`rpm`, `rph`, `endpoints`, `tokens`); without a ledger everybody starts with fresh counts."""
         self._general = EndpointLimit(policy.rpm, policy.rph)
         self._endpoints = dict(policy.endpoints)
         self._tokens = dict(policy.tokens)

@@ -29,7 +29,7 @@ class Waiting:
         "_number",
         "depth",
         "lengths",
-        "lift_at",
+        "lift_since",
         "tokens",
         "work_s",
     )
@@ -41,16 +41,16 @@ class Waiting:
         """Engine seconds that wait, by the class the job came with."""
         self.lengths: list[int] = []
         """Rounded lengths that have a waiting job, ascending; read-only."""
-        self.lift_at = inf
-        """When `lift` has something to do."""
+        self.lift_since = inf
+        """Since when the next to be lifted has waited for it: `lift` has something to do `ageing_s` later."""
         self._buckets: dict[int, list[_Entry]] = {}
         self._entries = 0
         self._deadlines: list[tuple[float, int, Job]] = []
         self._lifts: deque[tuple[float, int, Job]] = deque()
         self._number = 0
 
-    def add(self, job: Job, lift_at: float) -> None:
-        """Let `job` (with `padded` and `cost_s` set) wait; it rises by a class at `lift_at`."""
+    def add(self, job: Job, now: float) -> None:
+        """Let `job` (with `padded` and `cost_s` set) wait."""
         number = self._number = self._number + 1
         heap = self._buckets.get(job.padded)
         if heap is None:
@@ -62,8 +62,8 @@ class Waiting:
         if job.deadline_at < inf:
             heappush(self._deadlines, (job.deadline_at, number, job))
         if not self._lifts:
-            self.lift_at = lift_at
-        self._lifts.append((lift_at, number, job))
+            self.lift_since = now
+        self._lifts.append((now, number, job))
         self.depth += 1
         self.tokens += job.length
         self.work_s[job.priority] += job.cost_s
@@ -109,16 +109,17 @@ class Waiting:
 
     def lift(self, now: float, ageing_s: float) -> None:
         """Raise by one class whoever has waited for another `ageing_s`."""
-        # Everyone is appended `ageing_s` after the present, so the deque is in order of time.
+        # Instants since when, not until when: those who wait with a long `ageing_s`, should it change, are in nobody's
+        # way. Everyone is appended at the present, so the deque is in order of time.
         lifts = self._lifts
-        while lifts and lifts[0][0] <= now:
-            due_at, number, job = lifts.popleft()
+        while lifts and lifts[0][0] + ageing_s <= now:
+            since, number, job = lifts.popleft()
             if job.level != GONE:
                 job.level -= 1
                 heappush(self._buckets[job.padded], (job.level, job.deadline_at, number, job))
                 self._entries += 1
-                lifts.append((due_at + ageing_s, number, job))
-        self.lift_at = lifts[0][0] if lifts else inf
+                lifts.append((since + ageing_s, number, job))
+        self.lift_since = lifts[0][0] if lifts else inf
 
     def earliest_deadline(self) -> float:
         """Of all that wait; infinite without any."""

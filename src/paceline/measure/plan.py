@@ -93,6 +93,8 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     None is one for each request of the schedule, within reason (`load.bodies`).
     """
+    prefix: str = ""
+    """A word put before every text or prompt: runs that differ in it alone are alike but share no cached answer."""
 
 
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

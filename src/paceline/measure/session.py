@@ -28,7 +28,7 @@ from paceline.measure.plan import Plan
 from paceline.measure.precision import PrecisionWatch
 from paceline.measure.probe import check_answers
 from paceline.measure.progress import Progress
-from paceline.measure.records.record import Header
+from paceline.measure.records.record import Header, RunFile
 from paceline.measure.records.record_file import RecordWriter, create, read
 
 if TYPE_CHECKING:
@@ -91,13 +91,17 @@ def measure(
     prepared = prepare(plan)
     if check_first:
         check_answers(plan, prepared.payloads[0])
-    header = _header(prepared)
-    fd = create(records, header)
+    return summarise(carry_out(prepared, records, onlooker))
+
+
+def carry_out(prepared: Prepared, records: Path, onlooker: Onlooker | None = None) -> RunFile:
+    """Run what was prepared, writing `records` as it goes, and read them back. Raises as `measure`."""
+    fd = create(records, _header(prepared))
     try:
         _run(prepared, fd, records, onlooker or Onlooker())
     finally:
         os.close(fd)
-    return summarise(read(records))
+    return read(records)
 
 
 def _header(prepared: Prepared) -> Header:

@@ -15,6 +15,7 @@ from paceline.base.errors import NotFound, PacelineError
 from paceline.base.instruments import Registry
 from paceline.flow.limiter import Limiter
 from paceline.serve.access_log import AccessLog
+from paceline.serve.admin import Admin
 from paceline.serve.auth import Tokens
 from paceline.serve.call import Call
 from paceline.serve.decode import Decoder
@@ -53,9 +54,10 @@ class Application:
         peers: Peers = tuple,
         parts: Mapping[str, Part] | None = None,
         stats: Mapping[str, Stats] | None = None,
+        admin: Admin | None = None,
         lifespan: Lifespan = nullcontext,
     ) -> None:
-        """`parts` show in `/health` and `stats` in `/metrics`, by area; `lifespan` is entered before the first call.
+        """`admin` None: there is no `/admin`. `parts` show in `/health` and `stats` in `/metrics`, by area; `lifespan` is entered before the first call.
 
         Raises ConfigError for tokens that cannot be.
         """
@@ -82,7 +84,10 @@ class Application:
             path: EmbedRoute(path, decode, services, self.entrance, self.metrics)
             for path, decode in (("/v1/embeddings", embed), ("/v1/infer", decode_infer))
         }
-        self._documents = Documents(services, self.entrance, self.metrics, health).routes
+        documents = Documents(
+            services, self.entrance, self.metrics, health, admin=None if admin is None else admin.schemas
+        )
+        self._cold_routes = [*documents.routes, *(admin.routes if admin is not None else ())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the life span of the process."""
@@ -142,7 +147,7 @@ class Application:
         """The route of this path whatever the method, and the methods it takes as an `Allow` value."""
         if scope["path"] in self._hot:
             return None, "OPTIONS, POST"
-        for route in self._documents:
+        for route in self._cold_routes:
             match, child = route.matches(scope)
             if match is not Match.NONE:
                 scope.update(child)

@@ -7,7 +7,7 @@ import re
 import secrets
 
 from paceline.base.errors import ConfigError, Unauthorised
-from paceline.serve.policy import AuthPolicy
+from paceline.serve.policy import AdminPolicy, AuthPolicy
 
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 
@@ -20,14 +20,20 @@ class Tokens:
     look-up serves any number of tokens.
     """
 
-    def __init__(self, policy: AuthPolicy) -> None:
-        """Raises ConfigError for tokens that no header can carry and for two names of one token."""
+    def __init__(
+        self, policy: AuthPolicy | AdminPolicy, *, group: str = "auth", name: str = "default"
+    ) -> None:
+        """`name` is that of the policy's single token, `group` where the policy stands in the settings.
+
+        Raises ConfigError for tokens that no header can carry and for two names of one token.
+        """
         self._keyed = hashlib.blake2b(digest_size=16, key=secrets.token_bytes(32))
         self._names: dict[bytes, str] = {}
         if policy.token:
-            self._add("default", policy.token, "auth.token")
-        for name, token in policy.tokens.items():
-            self._add(name, token, f"auth.tokens.{name}")
+            self._add(name, policy.token, f"{group}.token")
+        if isinstance(policy, AuthPolicy):
+            for each, token in policy.tokens.items():
+                self._add(each, token, f"{group}.tokens.{each}")
 
     def _add(self, name: str, token: str, setting: str) -> None:
         if not _SENDABLE.fullmatch(token):

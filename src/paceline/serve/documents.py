@@ -26,12 +26,20 @@ class Documents:
     """The pages and what they show."""
 
     def __init__(
-        self, services: Mapping[str, Embedder], entrance: Entrance, metrics: Metrics, health: Health
+        self,
+        services: Mapping[str, Embedder],
+        entrance: Entrance,
+        metrics: Metrics,
+        health: Health,
+        *,
+        admin: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        """`admin` are the schemas of the settings that may change, where there are administration routes."""
         self._services = services
         self._entrance = entrance
         self._metrics = metrics
         self._health = health
+        self._admin = admin
         self.routes = [
             Route("/", self.landing),
             Route("/v1/models", self.models),
@@ -97,7 +105,7 @@ class Documents:
 
     @functools.cached_property
     def _description(self) -> dict[str, Any]:
-        return openapi(self._cards(), secured=self._entrance.tokens.required)
+        return openapi(self._cards(), secured=self._entrance.tokens.required, admin=self._admin)
 
     def _cards(self) -> list[ModelCard]:
         return [service.card() for service in self._services.values()]

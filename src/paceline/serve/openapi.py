@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from paceline import __version__
 from paceline.base.api import EmbedReply, EmbedRequest, InferRequest, ModelCard, ModelList, Problem
 from paceline.base.errors import all_errors
 from paceline.serve.call import MAX_TIMEOUT_MS
+from paceline.serve.openapi_admin import admin_paths, admin_schemas
 from paceline.serve.problem import STATUS, TITLE
 
 _REF = "#/components/schemas/{name}"
@@ -57,11 +58,22 @@ _REPLY_HEADERS: dict[str, dict[str, Any]] = {
     "allow": {"description": "Methods of this path.", "schema": {"type": "string"}},
 }
 _ON_LIMITED = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
-_ON_ERROR = {401: ("www-authenticate",), 405: ("allow",), 429: ("retry-after",), 503: ("retry-after",)}
+_ON_ERROR = {
+    401: ("www-authenticate",),
+    405: ("allow",),
+    409: ("retry-after",),
+    429: ("retry-after",),
+    503: ("retry-after",),
+}
 
 
-def openapi(cards: Sequence[ModelCard], *, secured: bool) -> dict[str, Any]:
-    """The document as plain dicts; `secured` says whether a bearer token is needed."""
+def openapi(
+    cards: Sequence[ModelCard], *, secured: bool, admin: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The document as plain dicts; `secured` says whether a bearer token is needed.
+
+    `admin` are the schemas of the settings that may change, where there are administration routes.
+    """
     _, schemas = msgspec.json.schema_components(
         (EmbedRequest, EmbedReply, InferRequest, ModelList, ModelCard, Problem), ref_template=_REF
     )
@@ -74,6 +86,18 @@ def openapi(cards: Sequence[ModelCard], *, secured: bool) -> dict[str, Any]:
         "description": "State of the server and its parts.",
     }
     model = cards[0].id if cards else "all-MiniLM-L6-v2"
+    paths = _paths(model, secured=secured)
+    schemes = {
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "`auth.token` or one of `auth.tokens`.",
+        }
+    }
+    if admin is not None:
+        paths |= admin_paths()
+        schemas |= admin_schemas(admin, _REF)
+        schemes["admin"] = {"type": "http", "scheme": "bearer", "description": "`admin.token`."}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -83,16 +107,10 @@ def openapi(cards: Sequence[ModelCard], *, secured: bool) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "paths": _paths(model, secured=secured),
+        "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "`auth.token` or one of `auth.tokens`.",
-                }
-            },
+            "securitySchemes": schemes,
             "responses": {str(status): _error(status) for status in TITLE},
             "parameters": {
                 name: {"name": name, "in": "header", "required": False, **told}

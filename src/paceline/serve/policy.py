@@ -23,6 +23,26 @@ class AuthPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = {}
 
 
+class AdminPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may look at and change the settings of the running server."""
+
+    token: Annotated[
+        str,
+        knob(
+            "Bearer token of `/admin`; empty switches these paths off. It opens nothing else, and no other token opens "
+            "them.",
+            secret=True,
+        ),
+    ] = ""
+    audit_log: Annotated[
+        str,
+        knob(
+            "Append a JSON line for each change of a setting to this file: who, what, old and new value. Empty takes "
+            "the log on standard error."
+        ),
+    ] = ""
+
+
 class TlsPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """TLS of the public socket; both files or none."""
 

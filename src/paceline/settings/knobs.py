@@ -47,6 +47,10 @@ class Knob(msgspec.Struct, frozen=True):
     tune: bool = False
     quality: bool = False
     secret: bool = False
+    cost: str = ""
+    """What a larger or another value spends: memory, cpu, latency; empty for nothing."""
+    grid: tuple[bool | float | str, ...] = ()
+    """The values that the tuner tries."""
     entry: Node = None
     """For a table whose keys the user chooses: what each of its values is; else None."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from paceline.base.errors import ConfigError
+from paceline.base.errors import ConfigError, NotLive
 from paceline.settings.knobs import Knob, Node, below, dotted, inline_toml, split
 from paceline.settings.tree import KNOBS, TREE, Settings, conflicts, leaves
 
@@ -92,22 +92,57 @@ def load(
     return Loaded(settings, draft.origins)
 
 
+def changed(settings: Settings, changes: Mapping[str, Any], origin: str) -> Settings:
+    """`settings` with `changes` by dotted name, whose values are as in TOML; a whole table replaces the one before.
+
+    Only live settings may change. Raises ConfigError as `load` does, and NotLive; both name `origin`.
+    """
+    draft = _Draft()
+    for name, raw in changes.items():
+        node, path = draft.find(name, origin)
+        if isinstance(node, Knob) and node.entry is not None:
+            draft.knobs[path] = node
+            draft.cleared.append(path)
+        draft.put(node, path, raw, lambda _: origin)
+    for path, knob in draft.knobs.items():
+        if not knob.live:
+            raise NotLive(
+                f"{dotted(path)} (from {origin}): not live; give it to the server when it starts again",
+                param=dotted(path),
+            )
+    updated = msgspec.convert(draft.nested(msgspec.to_builtins(settings)), Settings)
+    _refuse_conflicts(updated, draft.origins)
+    return updated
+
+
 class _Draft:
     """Values gathered so far; a later source overwrites single values and table entries, never whole groups."""
 
     def __init__(self) -> None:
         self.values: dict[KeyPath, Any] = {}
         self.origins: dict[str, str] = {}
+        self.knobs: dict[KeyPath, Knob] = {}
+        self.cleared: list[KeyPath] = []
+        """Tables that lose the entries they had."""
 
     def put_text(self, name: str, text: str, origin: str, variable: str = "") -> None:
         """Set what `name` says to the value that `text` spells; `variable` is the name's own spelling."""
+        node, path = self.find(name, origin, variable)
+        self.put(node, path, text, lambda _: origin, text=True)
+
+    def find(self, name: str, origin: str, variable: str = "") -> tuple[Node, KeyPath]:
+        """The setting, table or group by that name, and its path."""
         node: Node = TREE
         path = split(TREE, name)
         for at, key in enumerate(path):
             group, node = node, below(node, key)
             if node is None:
                 raise _unknown(path, at, group, origin, variable)
-        self.put(node, path, text, lambda _: origin, text=True)
+        if not path:
+            raise ConfigError(
+                f"a setting without a name (from {origin}); `paceline config reference` lists all"
+            )
+        return node, path
 
     def put(
         self, node: Node, path: KeyPath, raw: Any, origin: Callable[[KeyPath], str], *, text: bool = False
@@ -120,6 +155,7 @@ class _Draft:
             except ValueError:
                 raise wrong(node, name, raw, origin(path), f"expected {node.expected()}") from None
             self.origins[name] = origin(path)
+            self.knobs[path] = node
             return
         if text:
             with suppress(ValueError):  # what is not TOML is no table either, which is refused next
@@ -135,9 +171,14 @@ class _Draft:
                 raise _unknown(here, len(path), node, origin(here))
             self.put(child, here, value, origin)
 
-    def nested(self) -> dict[str, Any]:
-        """The values as a tree of dictionaries."""
-        root: dict[str, Any] = {}
+    def nested(self, root: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The values as a tree of dictionaries, or in `root`, which is such a tree."""
+        root = {} if root is None else root
+        for path in self.cleared:
+            group = root
+            for key in path:
+                group = group[key]
+            group.clear()
         for path, value in self.values.items():
             group = root
             for key in path[:-1]:

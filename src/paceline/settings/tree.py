@@ -12,7 +12,7 @@ from paceline.embed.policy import EmbedPolicy
 from paceline.flow.cache.policy import CachePolicy
 from paceline.flow.limiter import LimitPolicy
 from paceline.flow.redis_link import RedisPolicy
-from paceline.serve.policy import AuthPolicy, CompressionPolicy, ServePolicy, TlsPolicy
+from paceline.serve.policy import AdminPolicy, AuthPolicy, CompressionPolicy, ServePolicy, TlsPolicy
 from paceline.settings.knobs import Knob, Node, below, dotted, flatten, read_tree
 
 
@@ -21,6 +21,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     serve: ServePolicy = ServePolicy()
     auth: AuthPolicy = AuthPolicy()
+    admin: AdminPolicy = AdminPolicy()
     tls: TlsPolicy = TlsPolicy()
     compression: CompressionPolicy = CompressionPolicy()
     limits: LimitPolicy = LimitPolicy()
@@ -74,6 +75,10 @@ def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         if name not in known:
             advice = f"no bearer token has this name; known are {', '.join(known)} (default is auth.token)"
             yield dotted(("limits", "tokens", name)), advice
+    yield from _token_conflicts(settings)
+
+
+def _token_conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
     names: dict[str, str] = {settings.auth.token: "auth.token"} if settings.auth.token else {}
     for name, token in settings.auth.tokens.items():
         here = dotted(("auth", "tokens", name))
@@ -82,3 +87,6 @@ def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         elif token in names:
             yield here, f"the same token as {names[token]}; limits cannot tell them apart, give each its own"
         names[token] = here
+    if settings.admin.token and settings.admin.token in names:
+        advice = f"the same token as {names[settings.admin.token]}, whose callers must not change settings; give it its own"
+        yield "admin.token", advice

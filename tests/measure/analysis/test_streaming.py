@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from known_runs import MS, STREAMED, S, constant_rate, failed, plan, row, run_of, seconds_of, streamed, users
 
+from paceline.base.goodput import Limits
 from paceline.measure.analysis import distribution
-from paceline.measure.analysis.goodput import Limits
 from paceline.measure.analysis.streaming import streaming_of_rows, streaming_of_seconds, streams, tokens_per_s
 from paceline.measure.failure import Failure
 from paceline.measure.plan import Payload

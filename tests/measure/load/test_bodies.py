@@ -187,3 +187,30 @@ def test_every_request_has_its_own_body_within_reason(load, words, count):
     plan = Plan(target=Target("http://h/"), load=load, payload=Payload("chat", prompt_words=words))
 
     assert one_each(plan) == count
+
+
+# -- the same run with nothing in common ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "text"),
+    [
+        ("embeddings", lambda body: body["input"]),
+        ("completions", lambda body: body["prompt"]),
+        ("chat", lambda body: body["messages"][0]["content"]),
+    ],
+)
+def test_a_prefix_stands_before_every_text_and_changes_nothing_else(task, text):
+    plain, prefixed = (make(Payload(task, distinct=20, prefix=prefix)) for prefix in ("", "amber"))
+
+    assert [f"amber {text(body)}" for body in read(plain)] == [text(body) for body in read(prefixed)]
+
+
+def test_a_prefix_stands_before_the_users_own_texts_too():
+    (body,) = read(make(Payload("embeddings", body='{"input": ["a", "b", [1, 2]], "x": 1}', prefix="amber")))
+
+    assert body == {"input": ["amber a", "amber b", [1, 2]], "x": 1}
+
+
+def test_plain_http_bodies_have_no_prefix():
+    assert make(Payload("http", body="as it is", prefix="amber")) == [b"as it is"]

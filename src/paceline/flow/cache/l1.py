@@ -45,6 +45,10 @@ class Memory(Protocol):
         """Offer a value that took `cost_s` seconds to make; the tier may decline."""
         ...
 
+    def resize(self, max_bytes: int) -> None:
+        """Take another bound; what is over it leaves at once."""
+        ...
+
     def stats(self) -> dict[str, float]:
         """Counters and sizes."""
         ...
@@ -59,6 +63,15 @@ class _Slot(msgspec.Struct, gc=False):
     """Uses, each weighed by the gain of its time: dividing by today's gain decays them all."""
     lasting: float
     index: int
+
+    def worth(self, recent_share: float, lasting_share: float) -> float:
+        """Uses x seconds to make / bytes; the shares undo the gains of today."""
+        uses = self.recent * recent_share + self.lasting * lasting_share
+        return uses * self.cost_s / (len(self.value) + ENTRY_BYTES)
+
+
+def _sketch(max_bytes: int) -> Sketch:
+    return Sketch(min(max_bytes // _SKETCH_SHARE // 2, _SKETCH_COUNTERS))
 
 
 class CostCache:
@@ -78,7 +91,7 @@ class CostCache:
         self._clock = clock
         self._slots: dict[bytes, _Slot] = {}
         self._table: list[_Slot] = []
-        self._sketch = Sketch(min(max_bytes // _SKETCH_SHARE // 2, _SKETCH_COUNTERS))
+        self._sketch = _sketch(max_bytes)
         self._recent_gain = 1.0
         self._lasting_gain = 1.0
         self._operations = 0
@@ -139,6 +152,23 @@ class CostCache:
         self._slots[key] = slot
         self.bytes += len(key) + len(value) + ENTRY_BYTES
 
+    def resize(self, max_bytes: int) -> None:
+        """Take another bound; the worthiest stay. Starts a new memory of what left before, of the size that suits.
+
+        Sorts when it must evict: a tenth of a second for 100,000 entries.
+        """
+        self.bytes -= self._sketch.size_bytes
+        self.max_bytes = max_bytes
+        self._sketch = _sketch(max_bytes)
+        self.bytes += self._sketch.size_bytes
+        if self.bytes <= max_bytes:
+            return
+        recent_share, lasting_share = _RECENT_WEIGHT / self._recent_gain, 1.0 / self._lasting_gain
+        leaving = sorted(self._table, key=lambda slot: slot.worth(recent_share, lasting_share), reverse=True)
+        while self.bytes > max_bytes:
+            self._remove(leaving.pop())
+            self.evictions_total += 1
+
     def stats(self) -> dict[str, float]:
         """Sizes now, counts and seconds since the start."""
         return {
@@ -166,7 +196,9 @@ class CostCache:
             candidates = self._table[self._hand % stride :: stride]
             candidates.append(slot)
             least, loser = math.inf, slot
-            for candidate in candidates:  # not min(key=...): a call for each would take twice the time
+            for (
+                candidate
+            ) in candidates:  # neither min(key=...) nor `worth`: a call for each would take twice the time
                 uses = candidate.recent * recent_share + candidate.lasting * lasting_share
                 worth = uses * candidate.cost_s / (len(candidate.value) + ENTRY_BYTES)
                 # Of equals the newcomer, which is last, stays.

@@ -56,6 +56,16 @@ class LruCache:
         if known is not None:
             self.bytes -= len(key) + len(known[0]) + ENTRY_BYTES
         now = self._clock()
+        self._make_room(need, now)
+        self._entries[key] = (value, now + ttl_s, cost_s)
+        self.bytes += need
+
+    def resize(self, max_bytes: int) -> None:
+        """Take another bound; what was used longest ago leaves."""
+        self.max_bytes = max_bytes
+        self._make_room(0, self._clock())
+
+    def _make_room(self, need: int, now: float) -> None:
         while self.bytes + need > self.max_bytes:
             old_key, (old_value, expires_at, _) = self._entries.popitem(last=False)
             self.bytes -= len(old_key) + len(old_value) + ENTRY_BYTES
@@ -63,8 +73,6 @@ class LruCache:
                 self.expired_total += 1
             else:
                 self.evictions_total += 1
-        self._entries[key] = (value, now + ttl_s, cost_s)
-        self.bytes += need
 
     def stats(self) -> dict[str, float]:
         """Sizes now, counts and seconds since the start."""

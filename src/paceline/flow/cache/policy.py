@@ -15,12 +15,27 @@ class L1Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Memory tier, per worker process."""
 
     enabled: Annotated[bool, knob("Keep results in memory.")] = True
-    max_bytes: Annotated[int, knob("Memory for results.", ge=4096, le=1 << 40, unit="bytes", tune=True)] = (
-        64 << 20
-    )
+    max_bytes: Annotated[
+        int,
+        knob(
+            "Memory for results. Less than before makes the least worthy leave at once.",
+            ge=4096,
+            le=1 << 40,
+            unit="bytes",
+            live=True,
+            tune=True,
+            cost="memory",
+            grid=(1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20),
+        ),
+    ] = 64 << 20
     eviction: Annotated[
         Literal["cost", "lru"],
-        knob("`cost` keeps what saves most compute per byte, `lru` what was used last.", tune=True),
+        knob(
+            "`cost` keeps what saves most compute per byte, `lru` what was used last. Another one starts empty.",
+            live=True,
+            tune=True,
+            grid=("cost", "lru"),
+        ),
     ] = "cost"
 
 
@@ -75,7 +90,9 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         knob(
             "What of a text does not matter: `space` folds white space, `space+case` letter case too. "
             "The model then sees the folded text, so hit and miss agree.",
+            tune=True,
             quality=True,
+            grid=("none", "space", "space+case"),
         ),
     ] = "none"
     l1: L1Policy = L1Policy()

@@ -16,7 +16,7 @@ from paceline.flow.cache.health import TierHealth
 from paceline.flow.cache.l1 import CostCache, Memory
 from paceline.flow.cache.l3 import RedisCache
 from paceline.flow.cache.lru import LruCache
-from paceline.flow.cache.policy import CachePolicy
+from paceline.flow.cache.policy import CachePolicy, L1Policy
 
 if TYPE_CHECKING:
     from paceline.flow.cache.l2 import DiskCache
@@ -61,14 +61,22 @@ class Tiers:
         self._misses = {"l1": 0, "l2": 0, "l3": 0}
         self._hits = {"l2": 0, "l3": 0}
         self._saved_s = 0.0
+        self._former_l1: dict[str, float] = {}
+        """Counts of memory tiers that another eviction has replaced: counters never go back."""
         self.stale_total = 0
         self.refresh_errors_total = 0
+        self.policy = policy
         self.apply(policy)
 
     def apply(self, policy: CachePolicy) -> None:
-        """Take over the settings that may change while running: `enabled`, `ttl.*`, `l3.budget_ms`."""
-        self.policy = policy
+        """Take over what may change while running: `enabled`, `l1.max_bytes`, `l1.eviction`, `ttl.*`, `l3.budget_ms`."""
+        before, self.policy = self.policy.l1, policy
         if self._l1 is not None:
+            if policy.l1.eviction != before.eviction:
+                self._former_l1 = self._l1_totals()
+                self._l1 = open_memory(policy.l1, self._clock)
+            elif policy.l1.max_bytes != before.max_bytes:
+                self._l1.resize(policy.l1.max_bytes)
             self._l1.stale_s = policy.ttl.stale_s
         if self._l3 is not None:
             self._l3.budget_s = policy.l3.budget_ms / 1e3
@@ -123,8 +131,7 @@ class Tiers:
     def stats(self) -> dict[str, float]:
         """Sizes now, counts since the start. `saved_s_total` is compute callers did not have to wait for."""
         stats: dict[str, float] = {
-            "saved_s_total": self._saved_s
-            + (self._l1.stats()["saved_s_total"] if self._l1 is not None else 0.0),
+            "saved_s_total": self._saved_s + self._l1_totals().get("saved_s_total", 0.0),
             "flights_total": self._flights.flights_total,
             "flights": len(self._flights),
             "shared_total": self._flights.shared_total,
@@ -134,11 +141,21 @@ class Tiers:
         for name, tier in (("l1", self._l1), ("l2", self._l2), ("l3", self._l3)):
             if tier is None:
                 continue
-            stats |= {f"{name}_{key}": value for key, value in tier.stats().items() if key != "saved_s_total"}
+            counts = tier.stats() | (self._l1_totals() if name == "l1" else {})
+            stats |= {f"{name}_{key}": value for key, value in counts.items() if key != "saved_s_total"}
             stats[f"{name}_misses_total"] = self._misses[name]
             if name in self._hits:
                 stats[f"{name}_hits_total"] = self._hits[name]
         return stats
+
+    def _l1_totals(self) -> dict[str, float]:
+        """Counters of the memory tier and of those before it."""
+        counts = self._l1.stats() if self._l1 is not None else {}
+        return {
+            key: value + self._former_l1.get(key, 0)
+            for key, value in counts.items()
+            if key.endswith("_total")
+        }
 
     # -- look up ----------------------------------------------------------------------------------------------
 
@@ -213,6 +230,12 @@ class Tiers:
         return _Found(entry.value, entry.cost_s, tier, stale=left_s <= 0)
 
 
+def open_memory(policy: L1Policy, clock: Clock = time.time) -> Memory:
+    """An empty memory tier."""
+    kind = CostCache if policy.eviction == "cost" else LruCache
+    return kind(policy.max_bytes, clock)
+
+
 def open_tiers(
     policy: CachePolicy,
     *,
@@ -228,8 +251,7 @@ def open_tiers(
     l2: DiskCache | None = None
     l3: RedisCache | None = None
     if policy.enabled and policy.l1.enabled:
-        kind = CostCache if policy.l1.eviction == "cost" else LruCache
-        l1 = kind(policy.l1.max_bytes, clock)
+        l1 = open_memory(policy.l1, clock)
     if policy.enabled and policy.l2.enabled:
         from paceline.flow.cache.l2 import DiskCache  # noqa: PLC0415 - only a server with a disk tier loads LMDB
 

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from paceline.base.goodput import Limits
 from paceline.measure.analysis.distribution import NOT_CONSTANT, distribution
-from paceline.measure.analysis.goodput import Limits
 from paceline.measure.analysis.series import series_of_rows
 from paceline.measure.analysis.stages import stages_of_rows
 from paceline.measure.analysis.streaming import streaming_of_rows, streams, tokens_per_s

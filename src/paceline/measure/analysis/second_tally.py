@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections import Counter
 from itertools import groupby
 
+from paceline.base.goodput import Limits
 from paceline.measure.analysis.distribution import NOT_CONSTANT, from_stretches
-from paceline.measure.analysis.goodput import Limits
 from paceline.measure.analysis.series import series_of_seconds
 from paceline.measure.analysis.stages import stages_of_seconds
 from paceline.measure.analysis.streaming import streaming_of_seconds

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from paceline.base.goodput import Limits
 from paceline.measure.analysis.distribution import distribution, empty, from_stretches
-from paceline.measure.analysis.goodput import Limits
 from paceline.measure.plan import Plan
 from paceline.measure.records.record import RunFile, Second
 from paceline.measure.report import Streaming

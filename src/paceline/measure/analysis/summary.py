@@ -8,10 +8,10 @@ from typing import Literal
 
 import msgspec
 
+from paceline.base.goodput import limits
 from paceline.base.slo import Objective
 from paceline.measure.analysis.distribution import NOT_CONSTANT, QUANTILES, withheld
 from paceline.measure.analysis.endurance import LEAST_S, trends
-from paceline.measure.analysis.goodput import limits
 from paceline.measure.analysis.notes import notes
 from paceline.measure.analysis.row_tally import lag_of, tally_rows
 from paceline.measure.analysis.second_tally import tally_seconds

@@ -34,7 +34,7 @@ def bodies(plan: Plan, trace: Trace | None) -> list[bytes | None]:
             "embeddings are not streamed; leave stream out or take task completions or chat",
             param="payload.stream",
         )
-    given = given_bodies(payload)
+    given = [prefixed(body, payload) for body in given_bodies(payload)]
     if trace is not None:
         shapes = trace.shapes
     elif given:
@@ -64,8 +64,10 @@ def one_each(plan: Plan) -> int:
 
 
 def _body(payload: Payload, shape: Shape, given: list[bytes], prompter: Prompter) -> bytes | None:
-    if shape.body is not None or shape.bodyless:
-        return shape.body
+    if shape.body is not None:
+        return prefixed(shape.body, payload)
+    if shape.bodyless:
+        return None
     if given:
         return given[shape.turn]
     if payload.task == "http":
@@ -73,14 +75,33 @@ def _body(payload: Payload, shape: Shape, given: list[bytes], prompter: Prompter
     fields: dict[str, Any] = {} if payload.model is None else {"model": payload.model}
     if payload.task == "embeddings":
         fields["input"] = _texts(shape, prompter)
-        return msgspec.json.encode(fields)
+        return prefixed(msgspec.json.encode(fields), payload)
     prompt = prompter.prompt(shape.turn, shape.words)
     if payload.task == "chat":
         fields["messages"] = [{"role": "user", "content": prompt}]
     else:
         fields["prompt"] = prompt
     fields["max_tokens"] = shape.max_tokens
-    return msgspec.json.encode(fields | STREAMED if payload.stream else fields)
+    return prefixed(msgspec.json.encode(fields | STREAMED if payload.stream else fields), payload)
+
+
+def prefixed(body: bytes, payload: Payload) -> bytes:
+    """The body with `payload.prefix` before every text it asks about; unchanged without one, and for plain HTTP."""
+    if not payload.prefix or payload.task == "http":
+        return body
+    fields = msgspec.json.decode(body)
+
+    def before(text: Any) -> Any:
+        return f"{payload.prefix} {text}" if isinstance(text, str) else text
+
+    for name in ("input", "prompt"):
+        asked = fields.get(name)
+        if asked is not None:
+            fields[name] = [before(text) for text in asked] if isinstance(asked, list) else before(asked)
+    messages = fields.get("messages")
+    if messages:
+        messages[0] = messages[0] | {"content": before(messages[0].get("content"))}
+    return msgspec.json.encode(fields)
 
 
 def _texts(shape: Shape, prompter: Prompter) -> str | list[str]:

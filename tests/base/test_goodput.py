@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from paceline.base.goodput import Limits, limits
 from paceline.base.slo import DEFAULT_OBJECTIVES
-from paceline.measure.analysis.goodput import Limits, limits
 from paceline.measure.slo import parse
 
 

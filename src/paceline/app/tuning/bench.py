@@ -1,0 +1,202 @@
+"""The load generator as the tuner's bench: one trace, replayed on the server at one setting after another."""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from math import nan
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace as changed
+
+from paceline.base.errors import PacelineError
+from paceline.measure.exchange import exchange
+from paceline.measure.load.bodies import prefixed
+from paceline.measure.load.request import serialise
+from paceline.measure.load.schedule import Schedule
+from paceline.measure.load.words import WORDS
+from paceline.measure.plan import Plan
+from paceline.measure.records.record import RunFile, Tier
+from paceline.measure.session import Onlooker, Prepared, carry_out, prepare
+from paceline.tune.bench import LiveRun, TrialFailed
+from paceline.tune.calibrate.batch_log import BatchLog
+from paceline.tune.observation import Observation
+from paceline.tune.setting import Setting
+from paceline.tune.workload import Workload
+
+PROBE_TIMEOUT_S: Final = 30.0
+FIRST_TOKEN_ID: Final = 2_000
+"""Probes are token ids; those below are special ones and punctuation in every vocabulary we know."""
+TOKEN_IDS: Final = 20_000
+COOL_DOWN_S: Final = 5.0
+"""A server that was overloaded gets so long at most to finish what it still has."""
+
+
+class TunedServer(Protocol):
+    """How settings reach the server: its admin page, or a restart."""
+
+    def try_out(self, setting: Setting) -> None:
+        """Put it on trial. Raises TrialFailed."""
+
+    def take_batches(self) -> BatchLog:
+        """What it ran since the last call."""
+
+    def revert(self) -> None:
+        """Back to the baseline."""
+
+    def keep(self, setting: Setting) -> None:
+        """For good. Raises TrialFailed."""
+
+    def alive(self) -> bool:
+        """Whether it answers."""
+
+
+class LoadBench:
+    """See `tune.bench.Bench`. Every run sends the trace's texts behind a word of its own, so nothing is cached."""
+
+    def __init__(
+        self, plan: Plan, server: TunedServer, *, interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Raises ConfigError for a plan that cannot be carried out."""
+        self._plan = plan
+        self._server = server
+        self._interrupted = interrupted
+        self._prefixes = (f"{first}{'' if not turn else f' {WORDS[turn - 1]}'}" for turn in count() for first in WORDS)
+        self._probes = count(1)
+        self._whole: RunFile | None = None
+        self._schedule = prepare(plan).schedule
+        if not len(self._schedule.at_ns):
+            raise TrialFailed("a closed loop has no trace to replay; give --rate or --trace")
+        self.requests = len(self._schedule.at_ns)
+        self.duration_s = self._schedule.duration_ns / 1e9
+
+    def run(self, setting: Setting, *, speed: float = 1.0, part: tuple[int, int] | None = None) -> LiveRun:
+        """See `Bench.run`."""
+        self._server.try_out(setting)
+        self._server.take_batches()
+        run = self._replay(speed, part)
+        if self._whole is None and part is None:
+            self._whole = run
+        if not self._server.alive():
+            raise TrialFailed("the server died during the run")
+        return LiveRun(observation_of(run), self._server.take_batches())
+
+    def _replay(self, speed: float, part: tuple[int, int] | None) -> RunFile:
+        prepared = prepare(changed(self._plan, payload=changed(self._plan.payload, prefix=next(self._prefixes))))
+        prepared = replace(prepared, schedule=cut(prepared.schedule, speed, part))
+        onlooker = Onlooker(interrupted=self._interrupted)
+        with tempfile.TemporaryDirectory(prefix="paceline-tune-") as folder:
+            try:
+                run = carry_out(prepared, Path(folder) / "trial.records", onlooker)
+            except PacelineError as error:
+                raise TrialFailed(error.message) from None
+        if self._interrupted():
+            raise KeyboardInterrupt
+        return run
+
+    def trace(self) -> Workload:
+        """See `Bench.trace`."""
+        assert self._whole is not None, "a whole run tells how long texts are"
+        return workload_of(prepare(self._plan), self._whole)
+
+    def probe(self, rows: int, length: int) -> None:
+        """See `Bench.probe`; the answer does not matter, what the server then tells of its batches does."""
+        source = np.random.default_rng(next(self._probes))
+        ids = source.integers(FIRST_TOKEN_ID, FIRST_TOKEN_ID + TOKEN_IDS, (rows, length)).tolist()
+        body = msgspec.json.encode({"model": self._plan.payload.model, "input": ids})
+        request = serialise(changed(self._plan, keep_alive=False), body)
+        answer = exchange(self._plan.target, request, PROBE_TIMEOUT_S)
+        if answer.status >= 500:
+            raise TrialFailed(f"a probe of {rows} x {length} tokens was answered {answer.status}: {answer.excerpt()}")
+
+    def take_batches(self) -> BatchLog:
+        """See `Bench.take_batches`."""
+        return self._server.take_batches()
+
+    def revert(self) -> None:
+        """See `Bench.revert`."""
+        self._server.revert()
+
+    def keep(self, setting: Setting) -> None:
+        """See `Bench.keep`."""
+        self._server.keep(setting)
+
+
+def cut(schedule: Schedule, speed: float, part: tuple[int, int] | None) -> Schedule:
+    """Some of the requests, from 0 on, at another speed."""
+    first, last = part or (0, len(schedule.at_ns))
+    chosen = schedule.at_ns[first:last]
+    at_ns = array("q", (round((at - chosen[0]) / speed) for at in chosen))
+    gap_ns = at_ns[-1] // max(1, len(at_ns) - 1)
+    duration_ns = at_ns[-1] + max(gap_ns, 1_000_000)
+    return replace(
+        schedule,
+        at_ns=at_ns,
+        stage=array("H", bytes(2 * len(at_ns))),
+        request=schedule.request[first:last],
+        duration_ns=duration_ns,
+        stage_ends_ns=(duration_ns,),
+        stage_names=("trace",),
+        levels=(len(at_ns) / duration_ns * 1e9,),
+    )
+
+
+def observation_of(run: RunFile) -> Observation:
+    """What the records of one run say."""
+    columns = run.columns
+    latency_ms = np.full(run.header.scheduled or len(columns), nan)
+    failed = 0
+    for index, intended, last, failure in zip(
+        columns.index, columns.intended_ns, columns.last_ns, columns.failure, strict=True
+    ):
+        if failure:
+            failed += 1
+        else:
+            latency_ms[index] = (last - intended) / 1e6
+    metrics: dict[str, float] = {}
+    tiers = [tier for tier in columns.tier if tier != Tier.UNKNOWN]
+    if tiers:
+        metrics["hit_percent"] = 100.0 * sum(tier == Tier.HIT for tier in tiers) / len(tiers)
+    looks = [look for look in run.server if look.at_s > 0.0]
+    memory = [look.memory_bytes for look in looks if look.memory_bytes is not None]
+    depth = [look.queue_depth for look in looks if look.queue_depth is not None]
+    if memory:
+        metrics["memory_gb"] = max(memory) / 1e9
+    if depth:
+        metrics["queue_depth"] = max(depth)
+    return Observation(
+        latency_ms, sent=len(columns), failed=failed, duration_s=run.header.duration_s, cpu_s=_cpu_s(run), metrics=metrics
+    )
+
+
+def _cpu_s(run: RunFile) -> float | None:
+    """CPU seconds of the server between the first look and the last."""
+    used, before = 0.0, None
+    for look in run.server:
+        if before is not None and look.cpu_percent is not None:
+            used += look.cpu_percent / 100 * (look.at_s - before) * run.header.host.cores
+        before = look.at_s
+    return used or None
+
+
+def workload_of(prepared: Prepared, run: RunFile) -> Workload:
+    """Arrivals as scheduled, lengths as the server counted them, and which texts are the same."""
+    schedule = prepared.schedule
+    columns = run.columns
+    tokens = np.zeros(len(schedule.at_ns), dtype=np.int64)
+    for index, counted in zip(columns.index, columns.prompt_tokens, strict=True):
+        tokens[index] = counted
+    known = tokens[tokens > 0]
+    tokens[tokens <= 0] = int(np.median(known)) if len(known) else 16  # refused ones were not counted
+    keys: dict[bytes, int] = {}
+    key = [keys.setdefault(prepared.payloads[which], len(keys)) for which in schedule.request]
+    return Workload.from_requests(np.array(schedule.at_ns) / 1e9, tokens, np.array(key))
+
+
+__all__ = ["LoadBench", "TunedServer", "cut", "observation_of", "prefixed", "workload_of"]

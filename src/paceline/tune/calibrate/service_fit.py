@@ -1,0 +1,117 @@
+"""How long a batch runs: t = (a + b*B + c*B*S + d*B*S^2) * (1 + k*(busy - 1)), all coefficients >= 0.
+
+Non-negative least squares of the relative error. With four coefficients the active set is found by trying all
+fifteen, which is exact and needs no solver. The slow-down `k` by other busy lanes enters linearly for a given base, so
+the two are fitted in turns. Intervals by bootstrap over batches (Efron 1979).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from paceline.base.errors import ConfigError
+from paceline.tune.calibrate.batch_log import BatchLog
+
+LEAST_BATCHES = 20
+"""Fewer say too little about five numbers."""
+ROUNDS = 4
+"""Of base and slow-down in turns; the change after that is below a thousandth."""
+TRIM = 3.0
+"""Relative errors beyond this many times the usual are page faults and neighbours, not the engine."""
+_SUBSETS = [subset for size in range(1, 5) for subset in combinations(range(4), size)]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFit:
+    """One fit; seconds per batch, row, padded token, padded token x length."""
+
+    a: float
+    b: float
+    c: float
+    d: float
+    contention: float
+    """Share by which each other busy lane makes a batch longer."""
+    spread: float
+    """Standard deviation of the logarithm of actual over fitted run time."""
+
+    def seconds(self, log: BatchLog) -> np.ndarray:
+        """Fitted run times, shape (batches,)."""
+        base = _columns(log) @ np.array([self.a, self.b, self.c, self.d])
+        return base * (1.0 + self.contention * (log.busy - 1.0))
+
+
+def fit(log: BatchLog) -> ServiceFit:
+    """The best fit. Raises ConfigError when there are too few batches."""
+    if len(log) < LEAST_BATCHES:
+        raise ConfigError(
+            f"the server told of {len(log)} batches and {LEAST_BATCHES} are needed to fit its run time; "
+            "run longer (--duration) or at a higher rate"
+        )
+    kept = log
+    for _ in range(2):  # once to find what is far off, once without it
+        theta, contention = _fit(kept)
+        found = ServiceFit(*theta, contention, 0.0)
+        errors = np.log(log.run_s / found.seconds(log))
+        usual = max(0.02, 1.4826 * float(np.median(np.abs(errors - np.median(errors)))))
+        kept = log.taken(np.flatnonzero(np.abs(errors - np.median(errors)) <= TRIM * usual))
+    errors = np.log(kept.run_s / found.seconds(kept))
+    return ServiceFit(*theta, contention, float(errors.std()))
+
+
+def bootstrap(log: BatchLog, draws: int, *, seed: int) -> list[ServiceFit]:
+    """Fits of resampled batches, the best fit first."""
+    best = fit(log)
+    source = np.random.default_rng(seed)
+    errors = np.log(log.run_s / best.seconds(log))
+    near = np.flatnonzero(np.abs(errors) <= TRIM * max(best.spread, 0.02))
+    fits = [best]
+    for _ in range(draws - 1):
+        theta, contention = _fit(log.taken(source.choice(near, len(near))))
+        fits.append(ServiceFit(*theta, contention, best.spread))
+    return fits
+
+
+def _columns(log: BatchLog) -> np.ndarray:
+    """(batches, 4)."""
+    tokens = log.rows * log.length
+    return np.stack([np.ones_like(tokens), log.rows, tokens, tokens * log.length], axis=1)
+
+
+def _fit(log: BatchLog) -> tuple[np.ndarray, float]:
+    columns = _columns(log)
+    others = log.busy - 1.0
+    contention = 0.0
+    for _ in range(ROUNDS):
+        slowed = columns * (1.0 + contention * others)[:, None]
+        theta = _non_negative(slowed / log.run_s[:, None])
+        base = columns @ theta
+        if not others.any():
+            break
+        # run/base = 1 + k*others, by least squares over the batches that had company
+        excess = log.run_s / np.maximum(base, 1e-9) - 1.0
+        contention = max(0.0, float(excess @ others / (others @ others)))
+    return theta, contention
+
+
+def _non_negative(scaled: np.ndarray) -> np.ndarray:
+    """The theta >= 0 that brings scaled @ theta nearest to 1, by trying every set of positive coefficients."""
+    units = np.sqrt((scaled**2).sum(axis=0)) + 1e-300
+    gram = (scaled / units).T @ (scaled / units)
+    moment = (scaled / units).sum(axis=0)
+    best, least = np.zeros(4), np.inf
+    for subset in _SUBSETS:
+        at = list(subset)
+        try:
+            part = np.linalg.solve(gram[np.ix_(at, at)], moment[at])
+        except np.linalg.LinAlgError:  # columns that this traffic cannot tell apart: a smaller set says the same
+            continue
+        if (part < 0.0).any():
+            continue
+        loss = float(part @ gram[np.ix_(at, at)] @ part - 2.0 * part @ moment[at])
+        if loss < least - 1e-12:
+            best, least = np.zeros(4), loss
+            best[at] = part
+    return best / units

@@ -1,0 +1,43 @@
+"""What one tune is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from paceline.tune.goal import Goal
+from paceline.tune.knob import Space
+from paceline.tune.quality import QualityGate
+from paceline.tune.simulation.station import Station
+
+BUDGET_S: Final = 300.0
+MAX_RUNS: Final = 10
+CANDIDATES: Final = 4
+MARGIN: Final = 0.02
+"""A change within this share is no change to anybody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Everything that is decided before the first run."""
+
+    url: str
+    goal: Goal
+    space: Space
+    service: str = ""
+    """Group of settings of what is under load, e.g. `embed`."""
+    station: Station | None = None
+    """The baseline as the simulator sees it; None searches live, as a black box."""
+    source: str = ""
+    """Where the load comes from, for people."""
+    budget_s: float = BUDGET_S
+    max_runs: int = MAX_RUNS
+    """Live runs before the A/B test: baseline, calibration and verification together."""
+    candidates: int = CANDIDATES
+    margin: float = MARGIN
+    apply: bool = False
+    gate: QualityGate | None = None
+    allowed_loss: float = 0.0
+    """Loss of the gate's mean score that is accepted."""
+    seed: int = 1
+    machine: str = ""

@@ -1,0 +1,426 @@
+"""One tune, in order: baseline -> calibrate -> search -> quality -> verify -> A/B -> apply.
+
+Whatever happens, the server is back on its baseline at the end unless the winner was applied, and there is a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, isfinite, log
+from typing import Final
+
+import numpy as np
+
+from paceline.tune.ab import AbResult as Tested
+from paceline.tune.ab import Block, run_ab
+from paceline.tune.apply import Rollout, steps
+from paceline.tune.bench import Bench, LiveRun, TrialFailed
+from paceline.tune.blackbox import BlackBoxSearch
+from paceline.tune.calibration import Calibrator
+from paceline.tune.goal import Goal
+from paceline.tune.journal import Journal, slo_values, told
+from paceline.tune.observation import Observation
+from paceline.tune.order import Order
+from paceline.tune.quality import check
+from paceline.tune.report import AbResult, Outcome, Range, Standing, TuneReport, Workload
+from paceline.tune.search import Search
+from paceline.tune.setting import Setting, key, label, spelled
+from paceline.tune.simulator import SATURATED, Expected, Simulator, interval
+from paceline.tune.statistics.always_valid import fewest_blocks
+from paceline.tune.statistics.elimination import Elimination
+from paceline.tune.watcher import Watcher
+from paceline.tune.workload import Workload as Trace
+
+BLOCKS: Final = 16
+"""Of the A/B test at most, where the budget allows."""
+PARTS: Final = 2
+"""A block replays one part of the trace, each in its turn."""
+SHOWN: Final = 2_000
+"""Predictions in the report at most, the best ones."""
+
+
+class Tuner:
+    """Carries out one order."""
+
+    def __init__(self, bench: Bench, order: Order, watcher: Watcher) -> None:
+        self._bench, self._order, self._watcher = bench, order, watcher
+        self._goal = order.goal
+        self._journal = Journal(bench, order, watcher)
+        self._simulator: Simulator | None = None
+        self._predicted: dict[object, Expected] = {}
+        self._speed = 1.0
+        self._rejected: set[object] = set()
+
+    def run(self) -> TuneReport:
+        """Tune. Raises ConfigError and PacelineError only for what goes wrong before the baseline is known."""
+        found = self._journal.found
+        try:
+            found["outcome"] = self._tune()
+        except KeyboardInterrupt:
+            found["outcome"] = "interrupted"
+            self._journal.why.append("Stopped by hand before it was decided; the server is back on its baseline.")
+        except TrialFailed as failure:
+            if not self._journal.trials:
+                raise
+            found["outcome"] = "failed"
+            self._journal.why.append(f"Could not go on: {failure.message}.")
+        finally:
+            if found.get("outcome") != "applied":
+                self._bench.revert()
+        return self._journal.report()
+
+    def _tune(self) -> Outcome:
+        baseline = self._baseline()
+        candidates = self._candidates(baseline)
+        candidates = [setting for setting in candidates if self._good_enough(setting)]
+        if not candidates:
+            return self._keep("No candidate is left that the quality gate accepts.")
+        winner = self._verify(candidates)
+        if winner is None:
+            return self._nothing_holds(baseline)
+        tested = self._ab(winner, baseline)
+        return self._decide(winner, tested, baseline)
+
+    # -- baseline -------------------------------------------------------------------------------------------------
+
+    def _baseline(self) -> LiveRun:
+        self._watcher.phase("baseline", 1)
+        run = self._journal.live("baseline", {})
+        self._trace = self._bench.trace()
+        self._journal.found["workload"] = _about(self._order.source, self._trace)
+        self._journal.found["baseline"] = slo_values(self._goal, told(self._goal, run.observation))
+        for objective in self._goal.unmeasured(self._goal.measured(run.observation)):
+            self._journal.warnings.append(f"{objective.label} is not told by these runs, so it is not judged.")
+        return run
+
+    # -- candidates -----------------------------------------------------------------------------------------------
+
+    def _candidates(self, baseline: LiveRun) -> list[Setting]:
+        if self._order.station is None:
+            return self._tried_out()
+        self._watcher.phase("calibrate", 3)
+        calibrator = Calibrator(self._bench, self._order, self._journal, self._watcher, baseline, self._trace)
+        simulator = self._simulator = calibrator.run()
+        unknown = [knob.name for knob in self._order.space.knobs if not simulator.models(knob.name)]
+        self._journal.found["modelled"] = frozenset(
+            knob.name for knob in self._order.space.knobs if simulator.models(knob.name)
+        )
+        if unknown:
+            self._journal.warnings.append(
+                f"What {', '.join(unknown)} does is not simulated, so it stays as it is; --blackbox tries it live."
+            )
+        return self._simulated(simulator)
+
+    def _simulated(self, simulator: Simulator) -> list[Setting]:
+        order = self._order
+        self._watcher.phase(f"simulate {len(order.space):,} settings", None)
+        search = Search(simulator, order.space, order.goal)
+        if order.goal.aim == "throughput":
+            self._speed = search.most_speed()
+        ranked = search.run(self._speed)
+        self._predicted = {key(one.setting): one for one in ranked}
+        shown = ranked[:SHOWN]
+        self._journal.found["predictions"] = simulator.predict(shown, order.goal, speed=self._speed)
+        self._journal.found["simulated_per_s"] = simulator.simulated / max(simulator.seconds, 1e-9)
+        self._watcher.step(
+            f"{simulator.simulated:,} simulations in {simulator.seconds:.1f} s; best looks "
+            f"{label(ranked[0].setting)}: p95 {ranked[0].values['p95_ms']:.1f} ms"
+        )
+        chosen = search.candidates(order.candidates)
+        if not chosen:
+            self._journal.why.append("In simulation every setting does the same as the baseline.")
+        return chosen
+
+    def _tried_out(self) -> list[Setting]:
+        """Black box: the best of what a live search proposes, with half of the runs that are left."""
+        order = self._order
+        search = BlackBoxSearch(order.space, seed=order.seed)
+        runs = max(1, (order.max_runs - self._journal.runs) * 2 // 3)
+        self._watcher.phase("search live", runs)
+        for _ in range(runs):
+            if self._journal.left_s < (2 * fewest_blocks() / PARTS + order.candidates + 1) * self._journal.run_s:
+                break
+            setting = search.propose()
+            if setting is None:
+                break
+            try:
+                seen = self._journal.live("calibrate", setting).observation
+            except TrialFailed:
+                search.tell(setting, None, 1.0)
+                continue
+            values = self._goal.measured(seen)
+            score = self._goal.log_score(seen)
+            search.tell(setting, score if isfinite(score) else None, self._goal.violation(values))
+        return [setting for setting in search.best(order.candidates) if setting]
+
+    def _good_enough(self, setting: Setting) -> bool:
+        """Whether the quality gate lets it pass; settings that leave answers alone need none."""
+        order = self._order
+        changing = {knob.name for knob in order.space.knobs if knob.quality} & setting.keys()
+        if not changing:
+            return True
+        if order.gate is None:
+            self._journal.warnings.append(
+                f"{label(setting)} changes answers and nothing measures their quality: left out."
+            )
+            return False
+        found = self._journal.found
+        if "quality" not in found:
+            self._watcher.phase("quality", None)
+            found["quality"] = []
+            self._baseline_scores = list(order.gate.scores({}))
+        try:
+            checked = check(order.gate, self._baseline_scores, setting, allowed=order.allowed_loss)
+        except TrialFailed as failure:
+            self._journal.warnings.append(f"{label(setting)}: quality could not be scored: {failure.message}")
+            return False
+        found["quality"].append(checked)
+        self._watcher.step(f"{label(setting)}: {'accepted' if checked.accepted else 'refused'}, {checked.because}")
+        return checked.accepted
+
+    # -- verify ---------------------------------------------------------------------------------------------------
+
+    def _verify(self, candidates: Sequence[Setting]) -> Setting | None:
+        """The candidate that live runs prefer; None when none holds the SLO."""
+        affordable = int((self._journal.left_s - self._ab_s(fewest_blocks())) / self._journal.run_s)
+        runs = max(1, min(self._order.max_runs - self._journal.runs, affordable))
+        candidates = list(candidates)[:runs]
+        self._watcher.phase("verify live", runs)
+        test = Elimination(self._believed(candidates), max_runs=runs)
+        dropped: dict[int, int] = {}
+        while (which := test.next()) is not None:
+            setting = candidates[which]
+            try:
+                seen = self._journal.live(
+                    "verify", setting, predicted=self._expectation(setting), speed=self._speed
+                ).observation
+            except TrialFailed:
+                test.observe(which, float("inf"), 1.0)
+            else:
+                violation = self._goal.violation(self._goal.measured(seen))
+                test.observe(which, self._goal.log_score(seen), violation)
+            for row in test.standing():
+                if row.dropped:
+                    dropped.setdefault(row.candidate, self._journal.runs)
+        standing = test.standing()
+        self._journal.found["standings"] = [
+            Standing(
+                setting=dict(candidates[row.candidate]),
+                runs=row.runs,
+                mean_score=self._unlogged(row.log_score),
+                eliminated_after=dropped.get(row.candidate),
+                because=row.dropped or ("best" if row is standing[0] else "not better than the best"),
+            )
+            for row in standing
+        ]
+        best = standing[0]
+        self._ended = test.ended or ""
+        if best.dropped == "the run failed" or (best.violation > 0.0 and self._speed == 1.0):
+            return None
+        return candidates[best.candidate]
+
+    def _believed(self, candidates: Sequence[Setting]) -> list[float] | int:
+        """Log scores of the simulation, where there was one."""
+        known = [self._predicted.get(key(setting)) for setting in candidates]
+        if any(one is None or one.score == 0.0 for one in known):
+            return len(candidates)
+        sign = -1.0 if self._goal.aim == "throughput" else 1.0
+        return [sign * log(abs(one.score)) for one in known if one is not None]
+
+    def _unlogged(self, log_score: float) -> float | None:
+        if not isfinite(log_score):
+            return None
+        return -exp(-log_score) if self._goal.aim == "throughput" else exp(log_score)
+
+    def _expectation(self, setting: Setting) -> Range | None:
+        one = self._predicted.get(key(setting))
+        if one is None or self._simulator is None:
+            return None
+        return interval(one, self._simulator.utilisation([setting], speed=self._speed)[0])
+
+    # -- A/B ------------------------------------------------------------------------------------------------------
+
+    def _ab_s(self, blocks: int) -> float:
+        return blocks * 2 * (self._bench.duration_s / PARTS / self._speed + 0.7)
+
+    def _ab(self, winner: Setting, baseline: LiveRun) -> Tested:
+        """Winner against baseline, block by block, both on trial in turns."""
+        room = self._journal.left_s / self._ab_s(1)
+        blocks = max(fewest_blocks(), min(BLOCKS, int(room)))
+        self._watcher.phase("A/B", 2 * blocks)
+        turn = {"a": 0, "b": 0}
+        size = self._bench.requests // PARTS
+
+        def runner(side: str, setting: Setting) -> Observation:
+            number = turn[side] % PARTS
+            turn[side] += 1
+            part = (number * size, (number + 1) * size)
+            return self._journal.live("a/b", setting, speed=self._speed, part=part).observation
+
+        def told_block(block: Block) -> None:
+            change = block.so_far
+            low, high = ("?" if limit is None else f"{100 * limit:+.0f}" for limit in (change.low, change.high))
+            self._watcher.step(f"block {block.number}: {100 * (change.value or 0.0):+.1f} % [{low}, {high}]")
+
+        tested = run_ab(
+            lambda: runner("a", {}),
+            lambda: runner("b", winner),
+            self._contest(baseline),
+            max_blocks=blocks,
+            margin=self._order.margin,
+            seed=self._order.seed,
+            on_block=told_block,
+        )
+        self._journal.found["ab"] = self._ab_result(tested, self._contest(baseline))
+        return tested
+
+    def _contest(self, baseline: LiveRun) -> Goal:
+        """What is compared: the aim, or what the baseline misses when it misses something that can be compared."""
+        missed = self._goal.binding(self._goal.measured(baseline.observation))
+        if missed is None or self._goal.aim == "throughput" or not missed.name.endswith("_ms"):
+            return self._goal
+        return Goal((missed, *(one for one in self._goal.objectives if one.name != missed.name)), "latency")
+
+    def _ab_result(self, tested: Tested, contest: Goal) -> AbResult:
+        change = tested.change
+        metric = {
+            "latency": contest.latency_quantity,
+            "cost": "CPU seconds per good request",
+            "throughput": "good requests per second",
+        }[contest.aim]
+        return AbResult(
+            blocks=len(tested.blocks),
+            metric=metric,
+            change=Range(change.value, change.low, change.high),
+            verdict=change.outcome,
+            baseline_values=_scored(tested.a.values, tested.a.score, contest),
+            candidate_values=_scored(tested.b.values, tested.b.score, contest),
+            points=[[block.so_far.value, block.so_far.low, block.so_far.high] for block in tested.blocks],
+        )
+
+    # -- decide ---------------------------------------------------------------------------------------------------
+
+    def _decide(self, winner: Setting, tested: Tested, baseline: LiveRun) -> Outcome:
+        change = tested.change
+        spread = _percent(change.value, change.low, change.high)
+        if change.outcome != "better":
+            said = {
+                "worse": f"The best candidate ({label(winner)}) is worse than the baseline: {spread}.",
+                "equivalent": f"The best candidate ({label(winner)}) and the baseline are within "
+                f"{100 * self._order.margin:g} % of each other: {spread}.",
+                "undecided": f"No gain is proven: {label(winner)} changes it by {spread}, which includes nothing at all.",
+            }[change.outcome]
+            self._journal.found["after"] = self._journal.found["baseline"]
+            return self._keep(said)
+        self._journal.found["winner"] = dict(winner)
+        self._journal.found["after"] = slo_values(self._goal, dict(tested.b.values))
+        self._journal.why += [
+            f"A/B over {len(tested.blocks)} blocks in random order: {spread} against the baseline, by an interval that "
+            "holds at every look.",
+            *self._reasons(winner),
+        ]
+        self._journal.found["undo"] = self._undo(winner)
+        if not self._order.apply:
+            return "written"
+        return self._applied(winner, baseline)
+
+    def _applied(self, winner: Setting, baseline: LiveRun) -> Outcome:
+        path = steps(winner, self._goal, self._simulator)
+        self._watcher.phase("apply in steps", len(path))
+        rollout = Rollout(self._journal, self._goal, baseline.observation)
+        held = rollout.run(path)
+        self._journal.found["steps"] = rollout.done
+        if not held:
+            self._journal.why.append(f"Rolled back: {rollout.done[-1].because}.")
+            return "rolled back"
+        self._bench.keep(winner)
+        return "applied"
+
+    def _keep(self, because: str) -> Outcome:
+        self._journal.why.append(because)
+        self._journal.why.append("The baseline stays.")
+        return "kept"
+
+    def _nothing_holds(self, baseline: LiveRun) -> Outcome:
+        """No candidate holds the SLO: which comes closest, and what binds."""
+        tried = [trial for trial in self._journal.trials if trial.violation is not None and trial.phase != "a/b"]
+        closest = min(tried, key=lambda trial: trial.violation or 0.0)
+        if closest.violation == 0.0 and not closest.setting:
+            return self._keep("The baseline holds the SLO and no candidate does.")
+        binding = self._goal.binding(closest.values)
+        if binding is None:
+            return self._keep("No candidate could be run.")
+        self._journal.found["closest"] = closest.setting
+        self._journal.found["after"] = slo_values(self._goal, closest.values)
+        self._journal.why.append(
+            f"No setting holds the SLO. Closest is {label(closest.setting)}: {binding.label} "
+            f"{closest.values[binding.name]:.4g} {binding.unit} for a target of {binding.target:g} {binding.unit}."
+        )
+        if self._simulator is not None:
+            used = self._simulator.utilisation([closest.setting])[0]
+            self._journal.why.append(
+                f"There the server does {100 * used:.0f} % of what it can: "
+                + (
+                    "it is saturated; add a replica, or lower the load."
+                    if used >= SATURATED
+                    else "the time of single batches binds, not the queue; a faster engine or precision, or shorter texts help."
+                )
+            )
+        return "infeasible"
+
+    def _reasons(self, winner: Setting) -> list[str]:
+        """Why it won, from what was simulated and what was run."""
+        reasons = []
+        expected, baseline = self._predicted.get(key(winner)), self._predicted.get(key({}))
+        if expected is not None and baseline is not None:
+            reasons.append(
+                f"In simulation p95 goes from {baseline.values['p95_ms']:.1f} to {expected.values['p95_ms']:.1f} ms and "
+                f"engine time from {baseline.engine_ms:.2f} to {expected.engine_ms:.2f} ms a request."
+            )
+            reasons += self._single(winner, baseline)
+        standings = self._journal.found.get("standings", [])
+        runs = sum(row.runs for row in standings)
+        reasons.append(f"It came first of {len(standings)} candidates in {runs} live runs ({self._ended}).")
+        return reasons
+
+    def _single(self, winner: Setting, baseline: Expected) -> list[str]:
+        """What each change does alone."""
+        if len(winner) < 2 or self._simulator is None:
+            return []
+        alone = self._simulator.expect([{name: winner[name]} for name in sorted(winner)], self._goal)
+        effects = (
+            f"{label(one.setting)} {100 * (one.values['p95_ms'] / baseline.values['p95_ms'] - 1):+.0f} %"
+            for one in alone
+        )
+        return [f"Alone, by simulation of p95: {', '.join(effects)}."]
+
+    def _undo(self, winner: Setting) -> list[str]:
+        back = self._order.space.full({})
+        changes = [f"--set {name}={spelled(back[name])}" for name in sorted(winner)]
+        return [f"paceline serve {' '.join(changes)}"]
+
+
+def _percent(value: float | None, low: float | None, high: float | None) -> str:
+    shown = ["?" if one is None else f"{100 * one:+.1f}" for one in (value, low, high)]
+    return f"{shown[0]} % [{shown[1]}, {shown[2]}]"
+
+
+def _scored(values: dict[str, float], score: float | None, contest: Goal) -> dict[str, float]:
+    name = {"latency": contest.latency_quantity, "cost": "cpu_s", "throughput": "good_per_s"}[contest.aim]
+    return values if score is None or name in values else values | {name: abs(score)}
+
+
+def _about(source: str, trace: Trace) -> Workload:
+    tokens = np.quantile(trace.length, [0.5, 0.95]).tolist()
+    distinct = len(set(trace.key.tolist())) / trace.texts
+    return Workload(
+        source=source,
+        requests=trace.requests,
+        duration_s=trace.duration_s,
+        rate_per_s=trace.requests / trace.duration_s,
+        distinct_percent=100.0 * distinct,
+        tokens_p50=tokens[0],
+        tokens_p95=tokens[1],
+    )
+
+
