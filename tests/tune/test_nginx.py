@@ -11,6 +11,7 @@ import pytest
 from paceline.base.errors import Unreachable
 from paceline.tune.blackbox import BlackBoxSearch
 from paceline.tune.declared_knob import DeclaredKnob
+from paceline.tune.knob import Space
 from paceline.tune.knob_file import read_knob_file
 from paceline.tune.launched import LaunchedServer
 
@@ -49,7 +50,9 @@ def test_its_knobs_reach_it(launched, free_url):
 
 def test_a_search_finds_the_smallest_answer(launched, free_url):
     """Bytes on the wire are a score without noise: the hardest compression wins."""
-    search = BlackBoxSearch([knob for knob in KNOBS.knobs if knob.name.startswith("gzip")], budget=9, seed=1)
+    search = BlackBoxSearch(
+        Space([knob for knob in KNOBS.space().knobs if knob.name.startswith("gzip")]), seed=1
+    )
     launched.revert()
     search.tell({}, len(ask(free_url)[1]))
     while (setting := search.propose()) is not None:

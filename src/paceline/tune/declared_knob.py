@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
 
+from paceline.tune.knob import Knob
 from paceline.tune.setting import Value, spelled
 
 Scale = Literal["linear", "log"]
 
+RUNGS = 16
+"""Values of a range that are searched. A live run is too noisy to tell finer ones apart."""
 SIGNIFICANT_DIGITS = 4
-"""Of the numbers proposed inside a range: more would make commands unreadable and no server faster."""
+"""Of the numbers between: more would make commands unreadable and no server faster."""
 
 
 class DeclaredKnob(msgspec.Struct, frozen=True):
@@ -44,14 +48,22 @@ class DeclaredKnob(msgspec.Struct, frozen=True):
             return f"one of {', '.join(map(spelled, self.values))}"
         return f"{'an integer' if self.integer else 'a number'} from {self.low:g} to {self.high:g}"
 
-    def count(self) -> float:
-        """How many values it takes: infinite for a range of real numbers."""
-        if self.values:
-            return len(self.values)
-        return int(self.high) - int(self.low) + 1 if self.integer else float("inf")
+    def searched(self) -> Knob:
+        """The knob as the search sees it: with at most `RUNGS` values of a range besides the baseline."""
+        values = self.values or tuple(sorted({self.baseline, *self._ladder()}, key=float))
+        return Knob(self.name, values, self.baseline, live=False, quality=self.quality)
 
-    def rounded(self, number: float) -> Value:
-        """A number of the range as it is proposed: whole, or with few digits."""
+    def _ladder(self) -> list[Value]:
+        """The range in even steps, or in even ratios on a log scale."""
+        shares = [step / (RUNGS - 1) for step in range(RUNGS)]
+        if self.scale == "log":
+            spread = math.log(self.high / self.low)
+            numbers = [self.low * math.exp(share * spread) for share in shares]
+        else:
+            numbers = [self.low + share * (self.high - self.low) for share in shares]
+        return [self._rounded(number) for number in numbers]
+
+    def _rounded(self, number: float) -> Value:
         if self.integer:
             return round(number)
         return min(max(float(f"{number:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)

@@ -30,6 +30,7 @@ from msgspec import Meta
 
 from paceline.base.errors import ConfigError
 from paceline.tune.declared_knob import DeclaredKnob, Scale
+from paceline.tune.knob import Space
 from paceline.tune.setting import Setting, Value, spelled
 
 StopSignal = Literal["TERM", "INT", "QUIT"]
@@ -61,6 +62,10 @@ class KnobFile(msgspec.Struct, frozen=True):
     knobs: tuple[DeclaredKnob, ...]
     server: ServerText = ServerText()
     files: Mapping[str, str] = {}
+
+    def space(self) -> Space:
+        """What is searched. Raises ConfigError when no knob has a second value."""
+        return Space([knob.searched() for knob in self.knobs])
 
     def baseline(self) -> dict[str, Value]:
         """Every knob's value without us."""
