@@ -16,6 +16,8 @@ SCRIPTS = (
     "cache_eviction",
     "batching_curve",
     "overload_simulated",
+    "tune_selection",
+    "tune_false_promotions",
     "embed_engine",
     "embed_quality",
     "embed_layout",

@@ -34,7 +34,8 @@ whole table is spelled as in TOML, `--set 'limits.endpoints={"/v1/infer" = {rpm 
 commas: `--set compression.algorithms=gzip`.
 
 Flags: **live** takes effect on a running server; **tune** is in the tuner's search space; **quality** changes the
-answers, so a quality gate must agree; **secret** is never printed.
+answers, so a quality gate must agree; **secret** is never printed. Of what the tuner turns, the last columns say which
+values it tries and what a larger or another value **costs**; `paceline knobs` lists these alone.
 """
 
 ERRORS = """# Errors
@@ -71,6 +72,7 @@ def settings_page() -> str:
         groups.setdefault(knob.name.rpartition(".")[0], []).append(knob)
     parts = [SETTINGS]
     for group, knobs in groups.items():
+        tuned = any(knob.tune for knob in knobs)
         rows = [
             (
                 f"`{knob.name}`",
@@ -78,12 +80,19 @@ def settings_page() -> str:
                 f"`{knob.shown(knob.default)}`",
                 knob.help,
                 ", ".join(flag for flag in ("live", "tune", "quality", "secret") if getattr(knob, flag)),
+                *((", ".join(map(knob.shown, knob.grid)), knob.cost) if tuned else ()),
             )
             for knob in knobs
         ]
-        parts.append(
-            f"## {group}\n\n{table(('name', 'type and range', 'default', 'meaning', 'flags'), rows)}"
+        head = (
+            "name",
+            "type and range",
+            "default",
+            "meaning",
+            "flags",
+            *(("tries", "costs") if tuned else ()),
         )
+        parts.append(f"## {group}\n\n{table(head, rows)}")
     return page(parts)
 
 

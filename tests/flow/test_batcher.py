@@ -216,6 +216,31 @@ def test_each_batch_is_recorded(run_virtual):
 
     assert (record.rows, record.cost, record.tokens, record.wait_s) == (2, 32, 28, 0.0)
     assert record.run_s == pytest.approx(RunTime(CPU).predict(2, 16))
+    assert (record.started_at, record.length, record.busy) == (0.0, 16, 1)
+
+
+def test_a_record_says_how_many_batches_ran_beside_it(run_virtual):
+    async def scenario():
+        records = []
+        batcher = batcher_of(Engine(), lanes=2, on_batch=records.append, max_size=1)
+        await batcher.submit_all([Job(0, 16), Job(1, 16)])
+        await batcher.submit(Job(2, 16))
+        return records
+
+    assert [record.busy for record in run_virtual(scenario())] == [1, 2, 1]
+
+
+def test_another_policy_goes_for_those_who_wait_too(run_virtual):
+    async def scenario():
+        batcher = batcher_of(Engine(), adaptive=False, max_wait_ms=1000.0)
+        job = Job(0, 16)
+        waiting = asyncio.create_task(batcher.submit(job))
+        await asyncio.sleep(0.01)
+        batcher.apply(BatchPolicy(max_cost=512, bucket=8, adaptive=False, max_wait_ms=0.0))
+        await waiting
+        return job
+
+    assert run_virtual(scenario()).queue_s == pytest.approx(0.01)
 
 
 def test_a_classic_wait_ends_by_its_timer(run_virtual):

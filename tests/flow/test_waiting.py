@@ -115,6 +115,8 @@ class Twin(RuleBasedStateMachine):
         assert self.waiting.depth == len(self.plain)
         assert self.waiting.tokens == sum(job.length for job in self.plain)
         assert self.waiting.lengths == sorted({job.padded for job in self.plain})
+        for length in self.waiting.lengths:
+            assert self.waiting.count(length) == sum(job.padded == length for job in self.plain)
         assert self.waiting.earliest_deadline() == min((job.deadline_at for job in self.plain), default=inf)
         assert abs(sum(self.waiting.work_s) - sum(job.cost_s for job in self.plain)) < 1e-9
 
@@ -137,3 +139,13 @@ def test_a_job_that_left_is_marked():
     waiting.remove(job)
 
     assert job.level == GONE
+
+
+def test_a_shorter_ageing_is_not_held_up_by_those_who_wait_with_a_longer_one():
+    waiting = Waiting()
+    waiting_job(waiting, 0.0, priority=HIGH)
+    waiting.lift(1.0, 3600.0)
+    low = waiting_job(waiting, 1.0, priority=LOW)
+    waiting.lift(1.0 + 2 * AGEING_S, AGEING_S)
+
+    assert low.level == LOW - 2

@@ -110,7 +110,18 @@ def test_batches_are_counted_where_the_engine_is():
     registry = Registry()
     batches = BatchMetrics(registry)
     for rows in (1, 2, 32, 64):
-        batches.ran(BatchRecord(rows=rows, cost=rows * 16, tokens=rows * 10, wait_s=0.0, run_s=0.004))
+        batches.ran(
+            BatchRecord(
+                rows=rows,
+                cost=rows * 16,
+                tokens=rows * 10,
+                wait_s=0.0,
+                run_s=0.004,
+                started_at=1.0,
+                length=16,
+                busy=1,
+            )
+        )
 
     seen = samples(render(registry.snapshot()))
 

@@ -80,6 +80,25 @@ def test_choices_are_listed_for_the_tuner():
     assert KNOBS["embed.precision"].choices == ("auto", "fp32", "bf16", "int8")
 
 
+def test_what_the_tuner_turns_has_values_to_try():
+    assert [knob.name for knob in iter_knobs() if knob.tune != bool(knob.grid)] == []
+
+
+def test_every_value_to_try_is_one_that_the_setting_takes():
+    wrong = [
+        (knob.name, value)
+        for knob in iter_knobs()
+        for value in knob.grid
+        if knob.read(value, text=False) != value or type(value) is not type(knob.default)
+    ]
+
+    assert wrong == []
+
+
+def test_what_a_setting_spends_is_one_word():
+    assert {knob.cost for knob in iter_knobs()} <= {"", "memory", "cpu", "latency"}
+
+
 def test_a_secret_is_hidden_unless_it_is_the_default():
     token = KNOBS["auth.token"]
 

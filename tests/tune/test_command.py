@@ -6,14 +6,14 @@ import pytest
 
 from paceline.base.errors import ConfigError
 from paceline.tune.command import Command
-from paceline.tune.declared_knob import DeclaredKnob
+from paceline.tune.knob import Knob
 from paceline.tune.knob_file import KnobFile
 
-THREADS = DeclaredKnob("threads", 1, values=(1, 2, 4))
-FLAG = DeclaredKnob("flag", "", values=("", "--fast"))
+THREADS = Knob("threads", 1, values=(1, 2, 4))
+FLAG = Knob("flag", "", values=("", "--fast"))
 
 
-def knob_file(*knobs: DeclaredKnob, **files: str) -> KnobFile:
+def knob_file(*knobs: Knob, **files: str) -> KnobFile:
     """A file of these knobs at /etc/tune/knobs.toml."""
     return KnobFile(Path("/etc/tune/knobs.toml"), knobs, files=files)
 
@@ -37,7 +37,7 @@ def test_an_empty_flag_is_left_out(tmp_path):
 
 def test_all_knobs_as_settings_of_our_own_server(tmp_path):
     """`{settings}` is a --set for each of them."""
-    ordered = DeclaredKnob("embed.batch.ordered", True, values=(True, False))
+    ordered = Knob("embed.batch.ordered", True, values=(True, False))
     command = Command("paceline serve --port {port} {settings}", knob_file(THREADS, ordered), 9)
 
     assert command.render({"threads": 2}, tmp_path) == [

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from paceline.base.errors import ConfigError
-from paceline.tune.declared_knob import DeclaredKnob
 from paceline.tune.knob import Knob
 from paceline.tune.knob_file import KnobFile, ServerText, read_knob_file
 
@@ -53,9 +52,9 @@ def test_a_file_of_knobs(read, tmp_path):
     assert read(GOOD) == KnobFile(
         tmp_path / "knobs.toml",
         (
-            DeclaredKnob("threads", 1, values=(1, 2, 4)),
-            DeclaredKnob("share", 0.9, low=0.5, high=0.95),
-            DeclaredKnob("batch.size", 32, low=1, high=256, scale="log", integer=True, quality=True),
+            Knob("threads", 1, values=(1, 2, 4)),
+            Knob("share", 0.9, low=0.5, high=0.95),
+            Knob("batch.size", 32, low=1, high=256, scale="log", integer=True, quality=True),
         ),
         ServerText(ready="/health", start_timeout_s=5, stop_signal="QUIT"),
         {"server.conf": "threads {threads};"},
@@ -70,18 +69,6 @@ def test_a_range_written_in_integers_is_of_integers(read):
     ]
 
     assert kinds == [True, False, True, False]
-
-
-def test_a_range_is_searched_in_sixteen_steps(read):
-    """Even steps, or even ratios; both ends and the baseline are among them, and no value twice."""
-    threads, share, size = read(GOOD).space().knobs
-
-    assert threads == Knob("threads", (1, 2, 4), 1, live=False)
-    assert share.values == (
-        *(0.5, 0.53, 0.56, 0.59, 0.62, 0.65, 0.68, 0.71, 0.74, 0.77, 0.8, 0.83, 0.86, 0.89, 0.9, 0.92, 0.95),
-    )
-    assert size.values == (1, 2, 3, 4, 6, 9, 13, 19, 28, 32, 40, 58, 84, 122, 177, 256)
-    assert size.quality
 
 
 def test_a_setting_is_completed_with_the_baseline(read):

@@ -14,14 +14,14 @@ import psutil
 import pytest
 
 from paceline.base.errors import ConfigError, Unreachable
-from paceline.tune.declared_knob import DeclaredKnob
+from paceline.tune.knob import Knob
 from paceline.tune.knob_file import KnobFile, ServerText
 from paceline.tune.launched import LaunchedServer
 
 SCRIPT = Path(__file__).parent / "little_server.py"
 PYTHON = f"{shlex.quote(sys.executable)} -I -S {shlex.quote(str(SCRIPT))} --port {{port}}"
-THREADS = DeclaredKnob("threads", 1, values=(1, 2, 4))
-MORE = DeclaredKnob(
+THREADS = Knob("threads", 1, values=(1, 2, 4))
+MORE = Knob(
     "more", "", values=("", "--die=1", "--die=4", "--stray", "--stubborn", "--background", "--health=503")
 )
 
@@ -184,11 +184,11 @@ def test_close_insists(launched, free_url):
 OWNER = """
 import os, sys
 from pathlib import Path
-from paceline.tune.declared_knob import DeclaredKnob
+from paceline.tune.knob import Knob
 from paceline.tune.knob_file import KnobFile
 from paceline.tune.launched import LaunchedServer
 
-more = DeclaredKnob("more", "", values=("", "--stray", "--stubborn"))
+more = Knob("more", "", values=("", "--stray", "--stubborn"))
 server = LaunchedServer(sys.argv[1], KnobFile(Path("k.toml"), (more,)), sys.argv[2])
 server.apply({"more": sys.argv[3]})
 if os.fork() == 0:

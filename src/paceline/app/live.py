@@ -38,6 +38,26 @@ FOLLOW_S = 5.0
 """A process that has not taken over a change by then is not waited for: it is stopped, or about to be replaced."""
 
 
+def states(settings: Settings) -> list[SettingState]:
+    """Every setting with its value, as `/admin/settings` and `paceline knobs` show them."""
+    return [
+        SettingState(
+            name=knob.name,
+            value="***" if knob.hides(value := value_of(settings, knob.name)) else value,
+            default=msgspec.to_builtins(knob.default),
+            type=knob.type_name(),
+            live=knob.live,
+            tune=knob.tune,
+            quality=knob.quality,
+            unit=knob.unit,
+            range=knob.range(),
+            grid=list(knob.grid),
+            cost=knob.cost,
+        )
+        for knob in iter_knobs()
+    ]
+
+
 def change_schemas() -> dict[str, dict[str, Any]]:
     """JSON Schema of each live setting, for the description of the API."""
     return {
@@ -162,24 +182,7 @@ class LocalControl:
     async def settings(self) -> SettingsState:
         """See `Control.settings`."""
         self._look()
-        current = self.live.current
-        rows = [
-            SettingState(
-                name=knob.name,
-                value="***" if knob.hides(value := value_of(current, knob.name)) else value,
-                default=msgspec.to_builtins(knob.default),
-                type=knob.type_name(),
-                live=knob.live,
-                tune=knob.tune,
-                quality=knob.quality,
-                unit=knob.unit,
-                range=knob.range(),
-                grid=list(knob.grid),
-                cost=knob.cost,
-            )
-            for knob in iter_knobs()
-        ]
-        return SettingsState(self.live.version, self._lease(), rows)
+        return SettingsState(self.live.version, self._lease(), states(self.live.current))
 
     async def change(self, change: SettingsChange, who: str) -> SettingsChanged:
         """See `Control.change`."""

@@ -92,4 +92,4 @@ class Batches(msgspec.Struct, frozen=True):
     """Number to give as `since` next time."""
     batches: list[tuple[float, int, int, int, int, float, float]]
     """started_at (s, monotonic), rows, length (padded tokens of a row), tokens, busy (batches running at the start, itself
-    included), wait_s, run_s; the oldest first."""
+    included), wait_s (an engine stood idle for it), run_s; in the order in which they ended."""

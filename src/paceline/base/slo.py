@@ -9,6 +9,14 @@ import msgspec
 
 State = Literal["ok", "warning", "critical", "unknown"]
 
+STATES: dict[State, str] = {
+    "ok": "met",
+    "warning": "missed",
+    "critical": "critical",
+    "unknown": "not measured",
+}
+"""How a state is called in reports."""
+
 
 class Objective(msgspec.Struct, frozen=True):
     """One row of the table. `target` and `critical` are in the unit of the measured value."""

@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "Show a run again, from its records or from the store.",
     "runs": "List the runs that are kept on this machine.",
     "config": "Show, check and explain settings.",
+    "knobs": "List the settings that the tuner turns, here or on a running server.",
     "version": "Print versions and the machine.",
 }
 """Each lives in `paceline.cli.<name>` as `command`, a cyclopts App of that name."""

@@ -108,7 +108,7 @@ def _method(found: Comparison) -> str:
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    from paceline.measure.render.figures import NONE, measured  # noqa: PLC0415
+    from paceline.base.figures import NONE, measured  # noqa: PLC0415
 
     points = change.unit == "%"
     shown = change.difference if points or change.relative.value is None else change.relative

@@ -72,7 +72,7 @@ def prune(*, keep: Annotated[int, Parameter(help="How many of the latest runs st
 
 def table(found: list[StoredRun]) -> str:
     """One line a run. Of an INVALID run no percentile is shown."""
-    from paceline.measure.render.figures import latency, percent, rate  # noqa: PLC0415
+    from paceline.base.figures import latency, percent, rate  # noqa: PLC0415
 
     rows = [("id", "name", "began", "rate", "p50", "p95", "errors", "validity", "url")]
     for run in found:

@@ -331,7 +331,7 @@ class BatchQueue:
             length = lengths[above if up else below]
             padded = max(longest, length)
             room = min(rows, max_cost // padded) - len(jobs)
-            joined = min(room, waiting.at_most(length))
+            joined = min(room, waiting.count(length))
             apart_s = predict(len(jobs), longest) + predict(joined, length)
             if joined > 0 and predict(len(jobs) + joined, padded) <= apart_s:
                 waiting.draw(length, jobs, len(jobs) + room)

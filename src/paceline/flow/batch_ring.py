@@ -21,7 +21,7 @@ class BatchRing:
         self._next += 1
 
     def since(self, number: int) -> tuple[int, list[BatchRecord]]:
-        """The number of the next batch, and those from `number` on that are still here, the oldest first.
+        """The number of the next batch, and those from `number` on that are still here, in order of their ends.
 
         A number beyond the next is from before a restart, and then all are new.
         """

@@ -23,6 +23,7 @@ class Waiting:
 
     __slots__ = (
         "_buckets",
+        "_counts",
         "_deadlines",
         "_entries",
         "_lifts",
@@ -44,6 +45,8 @@ class Waiting:
         self.lift_since = inf
         """Since when the next to be lifted has waited for it: `lift` has something to do `ageing_s` later."""
         self._buckets: dict[int, list[_Entry]] = {}
+        self._counts: dict[int, int] = {}
+        """Waiting jobs of each rounded length; its heap may hold stale entries beside."""
         self._entries = 0
         self._deadlines: list[tuple[float, int, Job]] = []
         self._lifts: deque[tuple[float, int, Job]] = deque()
@@ -55,10 +58,12 @@ class Waiting:
         heap = self._buckets.get(job.padded)
         if heap is None:
             heap = self._buckets[job.padded] = []
+            self._counts[job.padded] = 0
             insort(self.lengths, job.padded)
         job.level = job.priority
         heappush(heap, (job.level, job.deadline_at, number, job))
         self._entries += 1
+        self._counts[job.padded] += 1
         if job.deadline_at < inf:
             heappush(self._deadlines, (job.deadline_at, number, job))
         if not self._lifts:
@@ -76,9 +81,9 @@ class Waiting:
         buckets = self._buckets
         return min([buckets[length][0] for length in self.lengths])[3]
 
-    def at_most(self, length: int) -> int:
-        """Upper bound of the jobs of this rounded length."""
-        return len(self._buckets[length])
+    def count(self, length: int) -> int:
+        """How many jobs of this rounded length wait; there must be one."""
+        return self._counts[length]
 
     def draw(self, length: int, jobs: list[Job], rows: int) -> None:
         """Move the most urgent of `length` to `jobs` until these are `rows`; then call `tidy(length)`."""
@@ -99,7 +104,7 @@ class Waiting:
             heappop(heap)
             self._entries -= 1
         if not heap:
-            del self._buckets[length]
+            del self._buckets[length], self._counts[length]
             del self.lengths[bisect_left(self.lengths, length)]
 
     def remove(self, job: Job) -> None:
@@ -145,6 +150,7 @@ class Waiting:
             self._mark_gone(job)
         self.lengths.clear()
         self._buckets.clear()
+        self._counts.clear()
         self._lifts.clear()
         self._deadlines.clear()
         self._entries = 0
@@ -153,6 +159,7 @@ class Waiting:
     def _mark_gone(self, job: Job) -> None:
         job.level = GONE
         self.depth -= 1
+        self._counts[job.padded] -= 1
         self.tokens -= job.length
         self.work_s[job.priority] -= job.cost_s
         if not self.depth:  # sums of floats drift: an empty queue holds no work

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from paceline.base.errors import ConfigError
+from paceline.base.figures import rate as shown_rate
 from paceline.base.slo import Objective
 from paceline.measure import slo
 from paceline.measure.analysis.validity import LATEST_MS, LATEST_SHARE
 from paceline.measure.plan import OpenLoop, Plan, Stage
-from paceline.measure.render.figures import rate as shown_rate
 from paceline.measure.report import Capacity, Estimate, LoadReport, Probe
 from paceline.measure.session import Onlooker, measure
 from paceline.measure.statistics.capacity import CapacitySearch

@@ -31,6 +31,8 @@ def admin_schemas(settings: Mapping[str, Mapping[str, Any]], ref_template: str) 
         (SettingsChange, LeaseRenewal, SettingsState, SettingsChanged, Batches), ref_template=ref_template
     )
     schemas["SettingsChange"]["properties"]["changes"]["properties"] = dict(settings)
+    row = schemas["Batches"]["properties"]["batches"]["items"]
+    row["prefixItems"] = row.pop("items")  # as JSON Schema 2020-12, OpenAPI's, spells a tuple
     return schemas
 
 

@@ -160,7 +160,9 @@ class _Draft:
         if text:
             with suppress(ValueError):  # what is not TOML is no table either, which is refused next
                 raw = inline_toml(raw)
-        if not isinstance(raw, dict):
+        if not (
+            isinstance(raw, dict) and all(isinstance(key, str) for key in raw)
+        ):  # MessagePack has other keys
             advice = node.expected() if isinstance(node, Knob) else f"a table with any of {', '.join(node)}"
             advice += ", spelled as in TOML: {key = value}" if text else ""
             raise wrong(node, name, raw, origin(path), f"expected {advice}")

@@ -25,7 +25,11 @@ MOST_KNOBS: Final = 5
 def steps(winner: Setting, goal: Goal, simulator: Simulator | None) -> list[Setting]:
     """From the baseline to the winner a knob at a time, in the order whose worst stop is best in simulation."""
     names = sorted(winner)
-    orders = list(permutations(names)) if simulator is not None and 1 < len(names) <= MOST_KNOBS else [tuple(names)]
+    orders = (
+        list(permutations(names))
+        if simulator is not None and 1 < len(names) <= MOST_KNOBS
+        else [tuple(names)]
+    )
     if simulator is None or len(orders) == 1:
         return list(_stops(orders[0], winner))
     stops = {frozenset(stop): stop for order in orders for stop in _stops(order, winner)}
@@ -90,5 +94,11 @@ class Rollout:
     ) -> None:
         window_s = self._journal.elapsed_s - began
         self.done.append(
-            Step(setting=dict(setting), window_s=window_s, values=values, held=held, because=f"{label(setting)}: {because}")
+            Step(
+                setting=dict(setting),
+                window_s=window_s,
+                values=values,
+                held=held,
+                because=f"{label(setting)}: {because}",
+            )
         )

@@ -15,7 +15,7 @@ from paceline.tune.setting import Setting
 from paceline.tune.workload import Workload
 
 
-class TrialFailed(PacelineError):
+class TrialFailed(PacelineError):  # noqa: N818 - says what happened, as all of the tree
     """A setting could not be tried: the server refused it, did not start with it, or died. Nobody's wrong input."""
 
     code = "trial_failed"

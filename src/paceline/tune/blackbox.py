@@ -11,6 +11,7 @@ score (it died, or did not start) is the worst of all.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from paceline.base.errors import ConfigError
-from paceline.tune.knob import Knob, Space
+from paceline.tune.knob import Knob
 from paceline.tune.setting import Key, Setting, Value, key
 
 if TYPE_CHECKING:
@@ -62,15 +63,24 @@ class Outcome(msgspec.Struct, frozen=True):
 class Tried:
     """What was proposed and told, and how many proposals are left. The baseline is never proposed."""
 
-    def __init__(self, space: Space, budget: int | None) -> None:
-        self._space = space
-        self._left = len(space) if budget is None else budget
+    def __init__(self, knobs: Sequence[Knob], budget: int) -> None:
+        self._knobs = knobs
+        self._left = budget
+        self._room = math.prod(knob.count() for knob in knobs)
         self._seen: set[Key] = {()}
         self._outcomes: dict[Key, Outcome] = {}
 
     def exhausted(self) -> bool:
         """Whether the budget is used up, or nothing is left that was not seen."""
-        return self._left <= 0 or len(self._seen) >= len(self._space)
+        return self._left <= 0 or len(self._seen) >= self._room
+
+    def setting(self, values: Sequence[Value]) -> Setting:
+        """The setting of one value a knob."""
+        return {
+            knob.name: value
+            for knob, value in zip(self._knobs, values, strict=True)
+            if value != knob.baseline or isinstance(value, bool) != isinstance(knob.baseline, bool)
+        }
 
     def is_new(self, setting: Setting) -> bool:
         """Whether it was neither proposed nor told."""
@@ -93,10 +103,11 @@ class Tried:
     def any_new(self, chance: random.Random) -> Setting:
         """A setting not seen yet, by chance; the first in order when chance finds none."""
         for _ in range(REPEATS):
-            setting = changes(self._space, [chance.choice(knob.choices) for knob in self._space.knobs])
+            setting = self.setting([_draw(knob, chance) for knob in self._knobs])
             if self.is_new(setting):
                 return setting
-        return next(setting for setting in self._space.settings() if self.is_new(setting))
+        ordered = itertools.product(*(_values(knob) for knob in self._knobs))
+        return next(setting for setting in map(self.setting, ordered) if self.is_new(setting))
 
     def best(self, count: int) -> list[Setting]:
         """As `Search.best`."""
@@ -116,8 +127,8 @@ class Tried:
 class RandomSearch:
     """Every setting with the same chance: what a search has to beat."""
 
-    def __init__(self, space: Space, *, budget: int | None = None, seed: int = 0) -> None:
-        self._tried = Tried(space, budget)
+    def __init__(self, knobs: Sequence[Knob], budget: int, seed: int = 0) -> None:
+        self._tried = Tried(knobs, budget)
         self._chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
         self.best = self._tried.best
         self.closest = self._tried.closest
@@ -132,32 +143,30 @@ class RandomSearch:
 
 
 class BlackBoxSearch:
-    """Optuna's tree-structured Parzen estimator over a space. Raises ConfigError when Optuna is not installed.
+    """Optuna's tree-structured Parzen estimator over the knobs. Raises ConfigError when Optuna is not installed.
 
-    `budget`: proposals at most; without it, every setting once. `first_by_chance`: proposals before the estimator has
-    enough to go by; without it a quarter of the budget, at least 3 and at most 10.
+    `first_by_chance`: proposals before the estimator has enough to go by; a quarter of the budget, at least 3 and
+    at most 10, when it is left out.
     """
 
     def __init__(
-        self, space: Space, *, budget: int | None = None, seed: int = 0, first_by_chance: int | None = None
+        self, knobs: Sequence[Knob], budget: int, seed: int = 0, *, first_by_chance: int | None = None
     ) -> None:
         try:
             import optuna  # noqa: PLC0415 - an extra: only who searches blindly needs it
         except ImportError as error:
             raise ConfigError(
-                "a search without a model of the server needs Optuna, which is not installed: "
-                "pip install 'paceline[tune]'"
+                "tuning a launched server needs Optuna, which is not installed: pip install 'paceline[tune]'"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if first_by_chance is None:
-            first_by_chance = min(max((budget or 0) // 4, 3), 10)
+            first_by_chance = min(max(budget // 4, 3), 10)
         self._optuna = optuna
         self._study = optuna.create_study(
             sampler=optuna.samplers.TPESampler(n_startup_trials=first_by_chance, seed=seed)
         )
-        self._space = space
-        self._scales = [_scale(knob) for knob in space.knobs]
-        self._tried = Tried(space, budget)
+        self._knobs = knobs
+        self._tried = Tried(knobs, budget)
         self._chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
         self._asked: dict[Key, Trial] = {}
         self.best = self._tried.best
@@ -168,10 +177,9 @@ class BlackBoxSearch:
         if self._tried.exhausted():
             return None
         for _ in range(REPEATS):
-            trial = self._study.ask(self._distributions())
-            places = [trial.params[knob.name] for knob in self._space.knobs]
-            setting = changes(
-                self._space, [scale[place] for scale, place in zip(self._scales, places, strict=True)]
+            trial = self._study.ask({knob.name: self._distribution(knob) for knob in self._knobs})
+            setting = self._tried.setting(
+                [_of_parameter(knob, trial.params[knob.name]) for knob in self._knobs]
             )
             if self._tried.is_new(setting):
                 self._asked[key(setting)] = trial
@@ -190,42 +198,73 @@ class BlackBoxSearch:
             trial.set_constraint("violation", violation)
             self._study.tell(trial, score)
             return
-        values = self._space.full(setting)
-        places = {
-            knob.name: scale.index(values[knob.name])
-            for knob, scale in zip(self._space.knobs, self._scales, strict=True)
-        }
+        values = {knob.name: setting.get(knob.name, knob.baseline) for knob in self._knobs}
         self._study.add_trial(
             self._optuna.trial.create_trial(
                 value=score,
-                params=places,
-                distributions=self._distributions(),
+                params={knob.name: _parameter(knob, values[knob.name]) for knob in self._knobs},
+                distributions={knob.name: self._distribution(knob) for knob in self._knobs},
                 constraints={"violation": violation},
             )
         )
 
-    def _distributions(self) -> dict[str, BaseDistribution]:
-        """Optuna chooses the place of a value: near places are alike only where the values are numbers."""
-        from optuna.distributions import CategoricalDistribution, IntDistribution  # noqa: PLC0415 - see __init__
+    def _distribution(self, knob: Knob) -> BaseDistribution:
+        from optuna.distributions import (  # noqa: PLC0415 - see __init__
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
 
-        return {
-            knob.name: IntDistribution(0, len(scale) - 1)
-            if _ordered(knob)
-            else CategoricalDistribution(range(len(scale)))
-            for knob, scale in zip(self._space.knobs, self._scales, strict=True)
-        }
-
-
-def changes(space: Space, values: Sequence[Value]) -> Setting:
-    """The setting of one value a knob."""
-    return {
-        knob.name: value for knob, value in zip(space.knobs, values, strict=True) if value != knob.baseline
-    }
+        log = knob.scale == "log"
+        if not knob.values:
+            if knob.integer:
+                return IntDistribution(int(knob.low), int(knob.high), log=log)
+            return FloatDistribution(knob.low, knob.high, log=log)
+        if _ordered(knob):
+            return IntDistribution(0, len(knob.values) - 1)
+        return CategoricalDistribution(range(len(knob.values)))
 
 
 def _ordered(knob: Knob) -> bool:
-    return not any(isinstance(value, bool | str) for value in knob.choices)
+    """Whether its values are numbers, so that near ones behave alike."""
+    return not any(isinstance(value, bool | str) for value in knob.values)
 
 
-def _scale(knob: Knob) -> tuple[Value, ...]:
-    return tuple(sorted(knob.choices, key=float)) if _ordered(knob) else knob.choices
+def _choices(knob: Knob) -> Sequence[Value]:
+    return sorted(knob.values, key=float) if _ordered(knob) else knob.values
+
+
+def _of_parameter(knob: Knob, parameter: float) -> Value:
+    """The value that Optuna's number stands for: the place of a choice, or a number of the range."""
+    return _choices(knob)[int(parameter)] if knob.values else knob.rounded(parameter)
+
+
+def _parameter(knob: Knob, value: Value) -> float:
+    """The inverse of `_of_parameter`."""
+    if not knob.values:
+        return float(value)
+    return next(
+        place for place, known in enumerate(_choices(knob)) if known == value and type(known) is type(value)
+    )
+
+
+def _draw(knob: Knob, chance: random.Random) -> Value:
+    if knob.values:
+        return chance.choice(knob.values)
+    if knob.scale == "linear":
+        return (
+            chance.randint(int(knob.low), int(knob.high))
+            if knob.integer
+            else knob.rounded(chance.uniform(knob.low, knob.high))
+        )
+    # Half a step beyond the bounds, so that the first and the last integer get their share.
+    margin = 0.5 if knob.integer else 0.0
+    drawn = math.exp(chance.uniform(math.log(knob.low - margin), math.log(knob.high + margin)))
+    return knob.rounded(min(max(drawn, knob.low), knob.high))
+
+
+def _values(knob: Knob) -> Sequence[Value]:
+    """All its values; of a range of real numbers, where chance never fails, only the bounds."""
+    if knob.values:
+        return knob.values
+    return range(int(knob.low), int(knob.high) + 1) if knob.integer else (knob.low, knob.high)

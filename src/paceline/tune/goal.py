@@ -19,6 +19,8 @@ Aim = Literal["latency", "throughput", "cost"]
 AIMS: Final[tuple[Aim, ...]] = get_args(Aim)
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)_ms")
+_LEAST_SCORE = 1e-9
+"""A cost or latency of nothing is below what a clock can tell, not infinitely good."""
 _LEAST_TARGET = 0.1
 """Excess is relative to the target, but to no less than this: `errors == 0` must not drown every other objective."""
 
@@ -96,7 +98,7 @@ class Goal(msgspec.Struct, frozen=True):
         score = abs(self.score(observation))
         if self.aim == "throughput":
             return -log(score) if score else inf
-        return log(score) if score and isfinite(score) else score or -inf
+        return log(max(score, _LEAST_SCORE))
 
     def rank(self, observation: Observation) -> tuple[float, float]:
         """Sorts runs: feasible ones by score, then the others by how far they are off, then by score."""

@@ -155,7 +155,7 @@ class Journal:
                 )
                 for knob in order.space.knobs
             ],
-            settings_total=len(order.space),
+            settings_total=order.space.size,
             why=self.why,
             warnings=self.warnings,
             baseline_setting=order.space.full({}),
@@ -176,7 +176,7 @@ def told(goal: Goal, observation: Observation) -> dict[str, float]:
         "rate_per_s": observation.rate_per_s,
         "cpu_ms": observation.busy_s_per_good() * 1e3,
     }
-    values |= observation.metrics | goal.measured(observation)
+    values |= dict(observation.metrics) | goal.measured(observation)
     return {name: value for name, value in values.items() if isfinite(value)}
 
 

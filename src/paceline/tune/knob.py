@@ -1,30 +1,37 @@
-"""A knob as the tuner sees it, and the space its knobs span."""
+"""A knob as the tuner sees it: the values it takes, where it stands now, whether it changes answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
-from math import prod
+from typing import Literal
 
-from paceline.base.errors import ConfigError
-from paceline.tune.setting import Setting, Value
+import msgspec
+
+from paceline.tune.setting import Value, spelled
+
+Scale = Literal["linear", "log"]
+
+SIGNIFICANT_DIGITS = 4
+"""Of the numbers proposed inside a range: more would make commands unreadable and no server faster."""
 
 
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """One knob: the values to search, and the one the server has."""
+class Knob(msgspec.Struct, frozen=True):
+    """Either `values`, or a range from `low` to `high` (both included)."""
 
     name: str
-    values: tuple[Value, ...]
     baseline: Value
+    """The value the server has without us, and the one it is put back to."""
+    values: tuple[Value, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    scale: Scale = "linear"
+    integer: bool = False
+    quality: bool = False
+    """Changes the answers, so that a quality gate must agree."""
     live: bool = True
     """Whether a running server takes it; else it must be started anew."""
-    quality: bool = False
-    """Whether it changes answers, so that a quality gate must agree."""
     unit: str | None = None
     cost: str = ""
-    """What a larger value spends: memory, latency."""
+    """What a larger or another value spends, in a word: memory, cpu, latency."""
 
     @property
     def group(self) -> str:
@@ -33,42 +40,35 @@ class Knob:
 
     @property
     def choices(self) -> tuple[Value, ...]:
-        """The baseline's value and the others."""
-        return (self.baseline, *(value for value in self.values if value != self.baseline))
+        """The baseline's value and the others; of a range the baseline's only."""
+        return (self.baseline, *(value for value in self.values if not _same(value, self.baseline)))
+
+    def takes(self, value: Value) -> bool:
+        """Whether the knob may be set to `value`; 1 and true are two values, 1 and 1.0 are one number."""
+        if self.values:
+            return any(_same(value, known) for known in self.values)
+        if isinstance(value, bool | str):
+            return False
+        return self.low <= value <= self.high and (not self.integer or float(value).is_integer())
+
+    def expected(self) -> str:
+        """The values it takes, for messages."""
+        if self.values:
+            return f"one of {', '.join(map(spelled, self.values))}"
+        return f"{'an integer' if self.integer else 'a number'} from {self.low:g} to {self.high:g}"
+
+    def count(self) -> float:
+        """How many values it takes: infinite for a range of real numbers."""
+        if self.values:
+            return len(self.values)
+        return int(self.high) - int(self.low) + 1 if self.integer else float("inf")
+
+    def rounded(self, number: float) -> Value:
+        """A number of the range as it is proposed: whole, or with few digits."""
+        if self.integer:
+            return round(number)
+        return min(max(float(f"{number:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
 
 
-class Space:
-    """All settings of some knobs, each as changes relative to the baseline."""
-
-    def __init__(self, knobs: Sequence[Knob]) -> None:
-        """Raises ConfigError when nothing can be turned."""
-        self.knobs = tuple(knobs)
-        if not any(len(knob.choices) > 1 for knob in knobs):
-            raise ConfigError(
-                "there is nothing to search: no knob has a value besides its baseline; name knobs with --knob"
-            )
-
-    def __len__(self) -> int:
-        return prod(len(knob.choices) for knob in self.knobs)
-
-    def settings(self, group: str | None = None, around: Setting | None = None) -> Iterator[Setting]:
-        """Every combination, the baseline first; of one group only, with `around` for the others."""
-        around = around or {}
-        turned = [knob for knob in self.knobs if group is None or knob.group == group]
-        rest = {name: value for name, value in around.items() if all(knob.name != name for knob in turned)}
-        for values in product(*(knob.choices for knob in turned)):
-            changes = {
-                knob.name: value
-                for knob, value in zip(turned, values, strict=True)
-                if value != knob.baseline
-            }
-            yield rest | changes
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """In the order of the knobs."""
-        return tuple(dict.fromkeys(knob.group for knob in self.knobs))
-
-    def full(self, setting: Setting) -> dict[str, Value]:
-        """The values of all knobs in this setting."""
-        return {knob.name: setting.get(knob.name, knob.baseline) for knob in self.knobs}
+def _same(one: Value, other: Value) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -29,8 +29,7 @@ import msgspec
 from msgspec import Meta
 
 from paceline.base.errors import ConfigError
-from paceline.tune.declared_knob import DeclaredKnob, Scale
-from paceline.tune.knob import Space
+from paceline.tune.knob import Knob, Scale
 from paceline.tune.setting import Setting, Value, spelled
 
 StopSignal = Literal["TERM", "INT", "QUIT"]
@@ -59,13 +58,9 @@ class KnobFile(msgspec.Struct, frozen=True):
     """What the file declares; `path` is where it lies."""
 
     path: Path
-    knobs: tuple[DeclaredKnob, ...]
+    knobs: tuple[Knob, ...]
     server: ServerText = ServerText()
     files: Mapping[str, str] = {}
-
-    def space(self) -> Space:
-        """What is searched. Raises ConfigError when no knob has a second value."""
-        return Space([knob.searched() for knob in self.knobs])
 
     def baseline(self) -> dict[str, Value]:
         """Every knob's value without us."""
@@ -134,7 +129,7 @@ def _check_server(path: Path, server: ServerText) -> None:
         )
 
 
-def _knob(path: Path, name: str, raw: dict[str, object]) -> DeclaredKnob:
+def _knob(path: Path, name: str, raw: dict[str, object]) -> Knob:
     def wrong(key: str, advice: str) -> ConfigError:
         shown = f"{key} = {_toml(raw[key])}: " if key in raw else ""
         return ConfigError(f"knobs {path}: {name}: {shown}{advice}", param=name)
@@ -159,7 +154,7 @@ def _knob(path: Path, name: str, raw: dict[str, object]) -> DeclaredKnob:
     return knob
 
 
-def _choice(text: _KnobText, name: str, wrong: _Wrong) -> DeclaredKnob:
+def _choice(text: _KnobText, name: str, wrong: _Wrong) -> Knob:
     assert text.values is not None
     assert text.baseline is not None
     for key in ("low", "high", "scale", "integer"):
@@ -170,10 +165,10 @@ def _choice(text: _KnobText, name: str, wrong: _Wrong) -> DeclaredKnob:
     for value in text.values:
         if isinstance(value, float) and not math.isfinite(value):
             raise wrong("values", "expected finite numbers")
-    return DeclaredKnob(name, text.baseline, values=text.values, quality=text.quality)
+    return Knob(name, text.baseline, values=text.values, quality=text.quality)
 
 
-def _range(text: _KnobText, name: str, wrong: _Wrong) -> DeclaredKnob:
+def _range(text: _KnobText, name: str, wrong: _Wrong) -> Knob:
     low, high = text.low, text.high
     if low is None or high is None:
         raise wrong("low" if high is None else "high", "a knob needs values = [...], or both low and high")
@@ -186,7 +181,7 @@ def _range(text: _KnobText, name: str, wrong: _Wrong) -> DeclaredKnob:
     if integer and not (float(low).is_integer() and float(high).is_integer()):
         raise wrong("low" if float(high).is_integer() else "high", "integer = true needs whole bounds")
     assert text.baseline is not None
-    return DeclaredKnob(
+    return Knob(
         name,
         text.baseline,
         low=low,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from paceline.tune.goal import Goal
-from paceline.tune.knob import Space
 from paceline.tune.quality import QualityGate
 from paceline.tune.simulation.station import Station
+from paceline.tune.space import Space
 
 BUDGET_S: Final = 300.0
 MAX_RUNS: Final = 10

@@ -58,7 +58,9 @@ class Tuner:
             found["outcome"] = self._tune()
         except KeyboardInterrupt:
             found["outcome"] = "interrupted"
-            self._journal.why.append("Stopped by hand before it was decided; the server is back on its baseline.")
+            self._journal.why.append(
+                "Stopped by hand before it was decided; the server is back on its baseline."
+            )
         except TrialFailed as failure:
             if not self._journal.trials:
                 raise
@@ -77,7 +79,7 @@ class Tuner:
             return self._keep("No candidate is left that the quality gate accepts.")
         winner = self._verify(candidates)
         if winner is None:
-            return self._nothing_holds(baseline)
+            return self._nothing_holds()
         tested = self._ab(winner, baseline)
         return self._decide(winner, tested, baseline)
 
@@ -90,7 +92,9 @@ class Tuner:
         self._journal.found["workload"] = _about(self._order.source, self._trace)
         self._journal.found["baseline"] = slo_values(self._goal, told(self._goal, run.observation))
         for objective in self._goal.unmeasured(self._goal.measured(run.observation)):
-            self._journal.warnings.append(f"{objective.label} is not told by these runs, so it is not judged.")
+            self._journal.warnings.append(
+                f"{objective.label} is not told by these runs, so it is not judged."
+            )
         return run
 
     # -- candidates -----------------------------------------------------------------------------------------------
@@ -113,14 +117,14 @@ class Tuner:
 
     def _simulated(self, simulator: Simulator) -> list[Setting]:
         order = self._order
-        self._watcher.phase(f"simulate {len(order.space):,} settings", None)
+        self._watcher.phase(f"simulate {order.space.size or 0:,} settings", None)
         search = Search(simulator, order.space, order.goal)
         if order.goal.aim == "throughput":
             self._speed = search.most_speed()
         ranked = search.run(self._speed)
         self._predicted = {key(one.setting): one for one in ranked}
         shown = ranked[:SHOWN]
-        self._journal.found["predictions"] = simulator.predict(shown, order.goal, speed=self._speed)
+        self._journal.found["predictions"] = simulator.predict(shown, speed=self._speed)
         self._journal.found["simulated_per_s"] = simulator.simulated / max(simulator.seconds, 1e-9)
         self._watcher.step(
             f"{simulator.simulated:,} simulations in {simulator.seconds:.1f} s; best looks "
@@ -134,11 +138,14 @@ class Tuner:
     def _tried_out(self) -> list[Setting]:
         """Black box: the best of what a live search proposes, with half of the runs that are left."""
         order = self._order
-        search = BlackBoxSearch(order.space, seed=order.seed)
         runs = max(1, (order.max_runs - self._journal.runs) * 2 // 3)
+        search = BlackBoxSearch(order.space.knobs, runs, seed=order.seed)
         self._watcher.phase("search live", runs)
         for _ in range(runs):
-            if self._journal.left_s < (2 * fewest_blocks() / PARTS + order.candidates + 1) * self._journal.run_s:
+            if (
+                self._journal.left_s
+                < (2 * fewest_blocks() / PARTS + order.candidates + 1) * self._journal.run_s
+            ):
                 break
             setting = search.propose()
             if setting is None:
@@ -175,7 +182,9 @@ class Tuner:
             self._journal.warnings.append(f"{label(setting)}: quality could not be scored: {failure.message}")
             return False
         found["quality"].append(checked)
-        self._watcher.step(f"{label(setting)}: {'accepted' if checked.accepted else 'refused'}, {checked.because}")
+        self._watcher.step(
+            f"{label(setting)}: {'accepted' if checked.accepted else 'refused'}, {checked.because}"
+        )
         return checked.accepted
 
     # -- verify ---------------------------------------------------------------------------------------------------
@@ -227,8 +236,8 @@ class Tuner:
         sign = -1.0 if self._goal.aim == "throughput" else 1.0
         return [sign * log(abs(one.score)) for one in known if one is not None]
 
-    def _unlogged(self, log_score: float) -> float | None:
-        if not isfinite(log_score):
+    def _unlogged(self, log_score: float | None) -> float | None:
+        if log_score is None or not isfinite(log_score):
             return None
         return -exp(-log_score) if self._goal.aim == "throughput" else exp(log_score)
 
@@ -259,7 +268,9 @@ class Tuner:
 
         def told_block(block: Block) -> None:
             change = block.so_far
-            low, high = ("?" if limit is None else f"{100 * limit:+.0f}" for limit in (change.low, change.high))
+            low, high = (
+                "?" if limit is None else f"{100 * limit:+.0f}" for limit in (change.low, change.high)
+            )
             self._watcher.step(f"block {block.number}: {100 * (change.value or 0.0):+.1f} % [{low}, {high}]")
 
         tested = run_ab(
@@ -283,14 +294,10 @@ class Tuner:
 
     def _ab_result(self, tested: Tested, contest: Goal) -> AbResult:
         change = tested.change
-        metric = {
-            "latency": contest.latency_quantity,
-            "cost": "CPU seconds per good request",
-            "throughput": "good requests per second",
-        }[contest.aim]
         return AbResult(
             blocks=len(tested.blocks),
-            metric=metric,
+            metric=_metric(contest),
+            margin=self._order.margin,
             change=Range(change.value, change.low, change.high),
             verdict=change.outcome,
             baseline_values=_scored(tested.a.values, tested.a.score, contest),
@@ -315,8 +322,7 @@ class Tuner:
         self._journal.found["winner"] = dict(winner)
         self._journal.found["after"] = slo_values(self._goal, dict(tested.b.values))
         self._journal.why += [
-            f"A/B over {len(tested.blocks)} blocks in random order: {spread} against the baseline, by an interval that "
-            "holds at every look.",
+            _proof(len(tested.blocks), spread),
             *self._reasons(winner),
         ]
         self._journal.found["undo"] = self._undo(winner)
@@ -341,9 +347,11 @@ class Tuner:
         self._journal.why.append("The baseline stays.")
         return "kept"
 
-    def _nothing_holds(self, baseline: LiveRun) -> Outcome:
+    def _nothing_holds(self) -> Outcome:
         """No candidate holds the SLO: which comes closest, and what binds."""
-        tried = [trial for trial in self._journal.trials if trial.violation is not None and trial.phase != "a/b"]
+        tried = [
+            trial for trial in self._journal.trials if trial.violation is not None and trial.phase != "a/b"
+        ]
         closest = min(tried, key=lambda trial: trial.violation or 0.0)
         if closest.violation == 0.0 and not closest.setting:
             return self._keep("The baseline holds the SLO and no candidate does.")
@@ -400,13 +408,21 @@ class Tuner:
         return [f"paceline serve {' '.join(changes)}"]
 
 
+def _proof(blocks: int, spread: str) -> str:
+    return f"A/B over {blocks} blocks in random order: {spread}, by an interval that holds at every look."
+
+
 def _percent(value: float | None, low: float | None, high: float | None) -> str:
     shown = ["?" if one is None else f"{100 * one:+.1f}" for one in (value, low, high)]
     return f"{shown[0]} % [{shown[1]}, {shown[2]}]"
 
 
+def _metric(contest: Goal) -> str:
+    return {"latency": contest.latency_quantity, "cost": "cpu_s", "throughput": "good_per_s"}[contest.aim]
+
+
 def _scored(values: dict[str, float], score: float | None, contest: Goal) -> dict[str, float]:
-    name = {"latency": contest.latency_quantity, "cost": "cpu_s", "throughput": "good_per_s"}[contest.aim]
+    name = _metric(contest)
     return values if score is None or name in values else values | {name: abs(score)}
 
 
@@ -422,5 +438,3 @@ def _about(source: str, trace: Trace) -> Workload:
         tokens_p50=tokens[0],
         tokens_p95=tokens[1],
     )
-
-

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from paceline.base.statistics.student import t_quantile
+from paceline.base.student import t_quantile
 from paceline.tune.report import QualityCheck, Range
 from paceline.tune.setting import Setting
 

@@ -156,6 +156,8 @@ class AbResult(msgspec.Struct, frozen=True):
     candidate_values: dict[str, float]
     points: list[list[float | None]] = []
     """Relative change after each block: [change, low, high]."""
+    margin: float | None = None
+    """Relative change within which two settings count as equivalent: 0.03 is 3 % either way."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -182,8 +184,8 @@ class TuneReport(msgspec.Struct, frozen=True):
     seconds: float
     workload: Workload
     knobs: list[SearchedKnob]
-    settings_total: int
-    """Size of the search space."""
+    settings_total: int | None
+    """Size of the search space; None when a knob takes any number of a range."""
     outcome: Outcome
     winner: dict[str, Value]
     """Empty when the baseline stays."""
@@ -208,6 +210,8 @@ class TuneReport(msgspec.Struct, frozen=True):
     seed: int = 1
     simulated_per_s: float | None = None
     """Settings simulated per second."""
+    written_to: str = ""
+    """File that holds the winner, where one was written."""
     schema: str = SCHEMA
 
 

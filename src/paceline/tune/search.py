@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from paceline.tune.goal import Goal
-from paceline.tune.knob import Space
 from paceline.tune.setting import Setting, key
 from paceline.tune.simulator import SATURATED, Expected, Simulator
+from paceline.tune.space import Space
 
 WHOLE: Final = 4_096
 """Settings that are simulated one and all."""
@@ -42,7 +42,9 @@ class Search:
 
         To a twentieth, by bisection over every setting on part of the trace; at least 1.
         """
-        settings = list(self._space.settings()) if len(self._space) <= WHOLE else self._by_group()
+        settings = (
+            list(self._space.settings()) if (self._space.size or WHOLE + 1) <= WHOLE else self._by_group()
+        )
         low, high = 1.0, MOST_SPEED
         while high / low > SPEED_STEP:
             middle = (low * high) ** 0.5
@@ -57,7 +59,7 @@ class Search:
         """Search, with the trace at `speed`; the baseline is always among the results."""
         self._speed = speed
         self._whole([{}])
-        if len(self._space) <= WHOLE:
+        if (self._space.size or WHOLE + 1) <= WHOLE:
             self._halved(list(self._space.settings()))
             return self.ranked()
         best: Setting = {}
@@ -101,7 +103,9 @@ class Search:
         for share, particles, part in HALVING:
             if len(left) <= LEAST_LEFT:
                 break
-            seen = self._simulator.expect(left, self._goal, particles=particles, speed=self._speed, share=share)
+            seen = self._simulator.expect(
+                left, self._goal, particles=particles, speed=self._speed, share=share
+            )
             keep = max(LEAST_LEFT, len(left) // part)
             left = [one.setting for one in sorted(seen, key=self._rank)[:keep]]
         self._whole(left)
@@ -110,11 +114,17 @@ class Search:
         """On the whole trace with every particle."""
         new = [setting for setting in settings if key(setting) not in self._known]
         if new:
-            self._known.update((key(one.setting), one) for one in self._simulator.expect(new, self._goal, speed=self._speed))
+            self._known.update(
+                (key(one.setting), one) for one in self._simulator.expect(new, self._goal, speed=self._speed)
+            )
 
 
 def _alike(one: Expected, other: Expected) -> bool:
     """Whether two settings do the same as far as the simulation can tell."""
-    return all(
-        abs(value - other.values[name]) <= SAME * max(abs(value), 1e-9) for name, value in one.values.items()
-    ) and abs(one.engine_ms - other.engine_ms) <= SAME * one.engine_ms
+    return (
+        all(
+            abs(value - other.values[name]) <= SAME * max(abs(value), 1e-9)
+            for name, value in one.values.items()
+        )
+        and abs(one.engine_ms - other.engine_ms) <= SAME * one.engine_ms
+    )

@@ -15,13 +15,16 @@ from paceline.tune.calibrate.posterior import Posterior
 from paceline.tune.goal import Goal
 from paceline.tune.report import Prediction, Range
 from paceline.tune.setting import Setting
+from paceline.tune.simulation.capacity import SATURATED
 from paceline.tune.simulation.station import Station
-from paceline.tune.simulation.sweep import Swept, capacities, sweep
+from paceline.tune.simulation.sweep import Sweep, sweep
 from paceline.tune.workload import Workload
 
-SATURATED: Final = 0.9
-"""Offered rate over capacity from which on no latency is predicted: queues then have no usual length."""
+__all__ = ["SATURATED", "Expected", "Simulator", "interval"]
+
 NORMAL_95: Final = 1.96
+DRAINED: Final = 2
+"""Particles that capacities are averaged over; they differ little in it."""
 _BATCH: Final = ("max_size", "max_cost", "max_wait_ms", "adaptive")
 _GATE: Final = ("slo_ms", "max_queue", "max_queue_tokens")
 _CACHE: Final = ("max_bytes", "eviction", "enabled")
@@ -139,15 +142,13 @@ class Simulator:
     def utilisation(self, settings: Sequence[Setting], *, speed: float = 1.0) -> list[float]:
         """Offered rate over the most that each setting can do, by its own scheduling."""
         began = time.perf_counter()
-        models = self.belief.particles[:2]
-        most = capacities(self.workload, [self.station(setting) for setting in settings], models).mean(axis=1)
+        stations = [self.station(setting) for setting in settings]
+        found = sweep(self.workload, stations, self.belief.particles[:DRAINED], quantiles=(0.5,))
         self.seconds += time.perf_counter() - began
-        offered = speed * self.workload.requests / self.workload.duration_s
-        return [offered / one for one in most.tolist()]
+        self.simulated += 2 * len(settings) * DRAINED
+        return [speed * one for one in found.utilisation.mean(axis=1).tolist()]
 
-    def predict(
-        self, expected: Sequence[Expected], goal: Goal, *, speed: float = 1.0
-    ) -> list[Prediction]:
+    def predict(self, expected: Sequence[Expected], *, speed: float = 1.0) -> list[Prediction]:
         """For the report: with intervals, and "saturated" in place of numbers that nobody can know."""
         used = self.utilisation([one.setting for one in expected], speed=speed)
         return [
@@ -164,8 +165,10 @@ class Simulator:
 
     def _sweep(
         self, settings: Sequence[Setting], goal: Goal, particles: int | None, speed: float, share: float
-    ) -> tuple[Swept, tuple[float, ...]]:
-        wanted = {0.5, 0.95} | {q for objective in goal.objectives if (q := _quantile(objective.name)) is not None}
+    ) -> tuple[Sweep, tuple[float, ...]]:
+        wanted = {0.5, 0.95} | {
+            q for objective in goal.objectives if (q := _quantile(objective.name)) is not None
+        }
         if goal.latency_quantity == "max_ms" or any(one.name == "max_ms" for one in goal.objectives):
             wanted.add(0.999)
         quantiles = tuple(sorted(wanted))
@@ -176,7 +179,13 @@ class Simulator:
             workload = workload.faster(speed)
         models = self.belief.particles[:particles]
         began = time.perf_counter()
-        found = sweep(workload, [self.station(setting) for setting in settings], models, quantiles=quantiles)
+        found = sweep(
+            workload,
+            [self.station(setting) for setting in settings],
+            models,
+            quantiles=quantiles,
+            drain=False,
+        )
         self.seconds += time.perf_counter() - began
         self.simulated += len(settings) * len(models)
         return found, quantiles

@@ -240,3 +240,42 @@ def test_saves_more_seconds_than_lru_on_mixed_cost() -> None:
         saved.append(tier.saved_s_total)
 
     assert saved[0] > 1.3 * saved[1]
+
+
+@both
+def test_shrinking_evicts_at_once_and_growing_keeps(kind: Kind) -> None:
+    cache = kind(256 << 10)
+    for number in range(100):
+        cache.put(key(number), bytes(1000), 1.0, 60.0)
+    before = len(cache)
+    cache.resize(32 << 10)
+    small = len(cache)
+
+    assert 10 < small < before
+    assert cache.bytes <= 32 << 10
+    assert cache.stats()["evictions_total"] == before - small
+    cache.resize(256 << 10)
+    for number in range(100, 150):
+        cache.put(key(number), bytes(1000), 1.0, 60.0)
+    assert len(cache) == small + 50
+
+
+def test_shrinking_keeps_the_worthiest() -> None:
+    cache = CostCache(256 << 10)
+    for number in range(100):
+        cache.put(key(number), bytes(1000), 1.0 + number, 60.0)
+    cache.resize(32 << 10)
+    kept = sorted(int.from_bytes(slot.key, "little") for slot in cache._table)
+
+    assert kept == list(range(100 - len(kept), 100))
+    assert [cache._table[slot.index] is slot for slot in cache._slots.values()] == [True] * len(kept)
+
+
+def test_lru_shrinks_by_age() -> None:
+    cache = LruCache(256 << 10)
+    for number in range(100):
+        cache.put(key(number), bytes(1000), 1.0, 60.0)
+    cache.get(key(0))
+    cache.resize(3 * (1016 + 320))
+
+    assert [number for number in range(100) if cache.get(key(number)) is not None] == [0, 98, 99]

@@ -303,3 +303,36 @@ def test_a_dead_redis_is_no_error(redis_server: RedisServer) -> None:
         await link.close()
 
     asyncio.run(scenario())
+
+
+def test_another_size_of_the_memory_tier_takes_effect_at_once(run_virtual: RunVirtual) -> None:
+    async def scenario() -> None:
+        tiers = open_tiers(CachePolicy(), clock=asyncio.get_running_loop().time)
+        for number in range(20):
+            await tiers.fetch(number.to_bytes(16, "big"), Model(), 600.0)
+        tiers.apply(CachePolicy(l1=L1Policy(max_bytes=4096)))
+
+        assert 1 < tiers.stats()["l1_entries"] < 20
+        assert tiers.stats()["l1_bytes"] <= 4096
+
+    run_virtual(scenario())
+
+
+def test_another_eviction_starts_empty_and_no_counter_goes_back(run_virtual: RunVirtual) -> None:
+    async def scenario() -> None:
+        tiers = open_tiers(CachePolicy(), clock=asyncio.get_running_loop().time)
+        await tiers.fetch(KEY, Model(), 600.0)
+        await tiers.fetch(KEY, Model(), 600.0)
+        before = tiers.stats()
+        tiers.apply(CachePolicy(l1=L1Policy(eviction="lru"), ttl=TtlPolicy(stale_s=5.0)))
+        after = tiers.stats()
+
+        assert isinstance(tiers._l1, LruCache)
+        assert (tiers._l1.stale_s, after["l1_entries"], tiers.peek(KEY)) == (5.0, 0, None)
+        totals = {key for key in before if key.endswith("_total")}
+        assert {key: after[key] for key in totals} == {key: before[key] for key in totals}
+        await tiers.fetch(KEY, Model(), 600.0)
+        await tiers.fetch(KEY, Model(), 600.0)
+        assert tiers.stats()["l1_hits_total"] == before["l1_hits_total"] + 1
+
+    run_virtual(scenario())

@@ -25,11 +25,11 @@ from reports import (
     valid,
 )
 
+from paceline.base.figures import estimate, interval, latency
 from paceline.measure.comparison.change import Change
 from paceline.measure.comparison.compare import Comparison, Side
 from paceline.measure.failure import Failure
 from paceline.measure.plan import Payload, Target
-from paceline.measure.render.figures import estimate, interval, latency
 from paceline.measure.render.page import headline, render
 from paceline.measure.render.page_details import without_password
 from paceline.measure.render.page_tables import FAILURES

@@ -21,7 +21,7 @@ RENEWALS: Final = 4.0
 TIMEOUT_S: Final = 10.0
 
 
-class _Refused(PacelineError):
+class _Refused(PacelineError):  # noqa: N818 - as the tree's names
     """The server answered, and said no."""
 
     def __init__(self, message: str, *, reason: str) -> None:
@@ -61,15 +61,19 @@ class Admin:
         """`/health` as it is."""
         return self._call("GET", "/health")
 
-    def skip_batches(self) -> None:
-        """Leave out the batches up to now."""
-        self._batches_from = int(self._call("GET", "/admin/batches?since=-1")["next"])
-
     def take_batches(self) -> BatchLog:
         """Those since the last call. Raises as `settings`."""
         answer = self._call("GET", f"/admin/batches?since={self._batches_from}")
         self._batches_from = int(answer["next"])
         return BatchLog.of(answer["batches"])
+
+    def alive(self) -> bool:
+        """Whether it answers, and with our lease in force."""
+        try:
+            self._call("GET", "/health/live")
+        except PacelineError:
+            return False
+        return not self._lost
 
     # -- trying ---------------------------------------------------------------------------------------------------
 
@@ -111,7 +115,9 @@ class Admin:
             return
         try:
             self._call("DELETE", f"/admin/settings/lease/{quote(lease)}")
-        except PacelineError:  # gone, or ended by itself: both are the baseline, at the latest when the lease ends
+        except (
+            PacelineError
+        ):  # gone, or ended by itself: both are the baseline, at the latest when the lease ends
             return
 
     def keep(self, setting: Setting) -> None:

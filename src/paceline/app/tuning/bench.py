@@ -67,7 +67,9 @@ class LoadBench:
         self._plan = plan
         self._server = server
         self._interrupted = interrupted
-        self._prefixes = (f"{first}{'' if not turn else f' {WORDS[turn - 1]}'}" for turn in count() for first in WORDS)
+        self._prefixes = (
+            f"{first}{'' if not turn else f' {WORDS[turn - 1]}'}" for turn in count() for first in WORDS
+        )
         self._probes = count(1)
         self._whole: RunFile | None = None
         self._schedule = prepare(plan).schedule
@@ -88,7 +90,9 @@ class LoadBench:
         return LiveRun(observation_of(run), self._server.take_batches())
 
     def _replay(self, speed: float, part: tuple[int, int] | None) -> RunFile:
-        prepared = prepare(changed(self._plan, payload=changed(self._plan.payload, prefix=next(self._prefixes))))
+        prepared = prepare(
+            changed(self._plan, payload=changed(self._plan.payload, prefix=next(self._prefixes)))
+        )
         prepared = replace(prepared, schedule=cut(prepared.schedule, speed, part))
         onlooker = Onlooker(interrupted=self._interrupted)
         with tempfile.TemporaryDirectory(prefix="paceline-tune-") as folder:
@@ -113,7 +117,9 @@ class LoadBench:
         request = serialise(changed(self._plan, keep_alive=False), body)
         answer = exchange(self._plan.target, request, PROBE_TIMEOUT_S)
         if answer.status >= 500:
-            raise TrialFailed(f"a probe of {rows} x {length} tokens was answered {answer.status}: {answer.excerpt()}")
+            raise TrialFailed(
+                f"a probe of {rows} x {length} tokens was answered {answer.status}: {answer.excerpt()}"
+            )
 
     def take_batches(self) -> BatchLog:
         """See `Bench.take_batches`."""
@@ -171,7 +177,12 @@ def observation_of(run: RunFile) -> Observation:
     if depth:
         metrics["queue_depth"] = max(depth)
     return Observation(
-        latency_ms, sent=len(columns), failed=failed, duration_s=run.header.duration_s, cpu_s=_cpu_s(run), metrics=metrics
+        latency_ms,
+        sent=len(columns),
+        failed=failed,
+        duration_s=run.header.duration_s,
+        cpu_s=_cpu_s(run),
+        metrics=metrics,
     )
 
 
@@ -189,14 +200,14 @@ def workload_of(prepared: Prepared, run: RunFile) -> Workload:
     """Arrivals as scheduled, lengths as the server counted them, and which texts are the same."""
     schedule = prepared.schedule
     columns = run.columns
-    tokens = np.zeros(len(schedule.at_ns), dtype=np.int64)
+    tokens = np.zeros(len(schedule.at_ns), dtype=np.int32)
     for index, counted in zip(columns.index, columns.prompt_tokens, strict=True):
         tokens[index] = counted
     known = tokens[tokens > 0]
     tokens[tokens <= 0] = int(np.median(known)) if len(known) else 16  # refused ones were not counted
     keys: dict[bytes, int] = {}
     key = [keys.setdefault(prepared.payloads[which], len(keys)) for which in schedule.request]
-    return Workload.from_requests(np.array(schedule.at_ns) / 1e9, tokens, np.array(key))
+    return Workload.from_requests(np.array(schedule.at_ns) / 1e9, tokens, np.array(key, dtype=np.int32))
 
 
 __all__ = ["LoadBench", "TunedServer", "cut", "observation_of", "prefixed", "workload_of"]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from paceline.base.figures import against, latency, rate
+from paceline.base.slo import STATES
 from paceline.measure.render import wording
-from paceline.measure.render.figures import against, latency, rate
 from paceline.measure.report import LoadReport, SloRow
 
 SUITE = "paceline.measure"
@@ -106,7 +107,7 @@ def _remarks(report: LoadReport) -> list[str]:
         if found.value is not None
     )
     measured = [
-        f"{row.label} {against(row.value, row.low, row.high, row.target, row.unit)}: {wording.STATES[row.state]}"
+        f"{row.label} {against(row.value, row.low, row.high, row.target, row.unit)}: {STATES[row.state]}"
         for row in report.slo
     ]
     near = [f"warning: {said}" for said in map(wording.undecided, report.slo) if said]

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from paceline.base.figures import NONE, against, clock, count, latency, rate
+from paceline.base.slo import STATES
 from paceline.measure.plan import Plan
 from paceline.measure.progress import Progress
 from paceline.measure.render import wording
-from paceline.measure.render.figures import NONE, against, clock, count, latency, rate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -187,7 +188,7 @@ def _objectives(now: Progress) -> RenderableType:
     table.add_column("target", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for row in now.slo:
-        state = wording.STATES[row.state]
+        state = STATES[row.state]
         table.add_row(
             row.label,
             against(row.value, None, None, row.critical if row.state == "critical" else row.target, row.unit),

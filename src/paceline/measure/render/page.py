@@ -6,18 +6,16 @@ chart of it is written anywhere on the page.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from paceline.measure.render.chart.svg import tag
-from paceline.measure.render.figures import duration, estimate, rate
+from paceline.base.figures import duration, estimate, rate
+from paceline.base.page.frame import frame
+from paceline.base.page.marks import icon, typeset
+from paceline.base.page.svg import tag
 from paceline.measure.render.page_comparison import against_baseline
 from paceline.measure.render.page_details import details, without_password
 from paceline.measure.render.page_figures import charts
-from paceline.measure.render.page_marks import icon, typeset
 from paceline.measure.render.page_tables import about, failures, key_figures, objectives, state_of
 from paceline.measure.render.wording import Verdict, doubts, load, undecided, verdict
 from paceline.measure.report import Estimate, LoadReport
@@ -46,25 +44,16 @@ ENDED = {
 
 def render(report: LoadReport, *, comparison: Comparison | None = None) -> str:
     """The whole page; with what changed since an earlier run where there is a comparison."""
-    style, script = _resource("page_style.css"), _resource("page_script.js")
     judged = verdict(report)
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
     body = _withheld(report) if report.validity.state == "INVALID" else _result(report, comparison)
-    return "\n".join(
-        (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{escape(report.plan.name)}: {escape(judged.word)}</title>",
-            f'<link rel="icon" href="data:,"><style>{style}</style></head>',
-            f"<body>{_head(report)}<main>{_verdict(report, judged)}{body}",
+    return frame(
+        f"{report.plan.name}: {judged.word}",
+        head=_head(report),
+        main=(
+            f"{_verdict(report, judged)}{body}",
             tag("section", tag("h2", "Details"), details(report), class_="details"),
-            f"</main>{_foot(report)}<script>{script}</script></body></html>\n",
-        )
+        ),
+        foot=f"paceline {report.paceline}, run {report.run_id}, {report.schema}",
     )
 
 
@@ -177,17 +166,3 @@ def _notices(report: LoadReport) -> str:
         told += [words for row in report.slo if (words := undecided(row))]
     told += report.notes
     return tag("ul", *(tag("li", typeset(words)) for words in told)) if told else ""
-
-
-def _foot(report: LoadReport) -> str:
-    words = f"paceline {report.paceline}, run {report.run_id}, {report.schema}"
-    return tag("footer", tag("p", escape(words)))
-
-
-def _resource(name: str) -> str:
-    return files("paceline.measure.render").joinpath(name).read_text("utf-8").strip()
-
-
-def _digest(text: str) -> str:
-    """As a Content-Security-Policy names the only style and script it lets through."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from paceline.measure.render.chart.svg import tag
-from paceline.measure.render.figures import estimate, measured, number
-from paceline.measure.render.page_marks import State, section, state_cell, table, typeset
+from paceline.base.figures import estimate, measured, number
+from paceline.base.page.marks import section, state_cell, table, typeset
+from paceline.base.page.svg import tag
+from paceline.base.slo import State
 from paceline.measure.report import Estimate
 
 if TYPE_CHECKING:

@@ -7,10 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from paceline.measure.credentials import concealed
-from paceline.measure.plan import ClosedLoop, Plan
-from paceline.measure.render.chart.svg import tag
-from paceline.measure.render.figures import (
+from paceline.base.figures import (
     chosen,
     clock,
     count,
@@ -23,7 +20,11 @@ from paceline.measure.render.figures import (
     rate,
     size,
 )
-from paceline.measure.render.page_marks import State, facts, folded, state_cell, table, typeset
+from paceline.base.page.marks import facts, folded, state_cell, table, typeset
+from paceline.base.page.svg import tag
+from paceline.base.slo import State
+from paceline.measure.credentials import concealed
+from paceline.measure.plan import ClosedLoop, Plan
 from paceline.measure.report import Distribution, LoadReport
 
 _CHECK_STATES: dict[str, State] = {"VALID": "ok", "INCONCLUSIVE": "warning", "INVALID": "critical"}

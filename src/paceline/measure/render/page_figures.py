@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Sequence
 
+from paceline.base.figures import estimate
+from paceline.base.page.figure import HALF, WIDE, figure
+from paceline.base.page.marks import section
+from paceline.base.page.svg import tag
 from paceline.measure.plan import ClosedLoop
 from paceline.measure.render.chart.against_load import LoadCurve, LoadPoint, against_load
 from paceline.measure.render.chart.distribution import histogram
 from paceline.measure.render.chart.nines import nines
 from paceline.measure.render.chart.over_time import over_time
-from paceline.measure.render.chart.svg import tag
 from paceline.measure.render.chart.thin import thinned
 from paceline.measure.render.chart.trace_line import Trace, trace_line
-from paceline.measure.render.figures import estimate
-from paceline.measure.render.page_marks import section, typeset
 from paceline.measure.report import Capacity, LoadReport, Series, StageResult, Trend
 
-WIDE = (1060, 700, 350)
-HALF = (514, 350)
-"""Pixels at which a chart is drawn; the style sheet shows the one that fits."""
 HOVER_POINTS = 720
 
 _LIMIT_MS = re.compile(r"<=?\s*([\d.]+)\s*ms")
@@ -40,21 +37,6 @@ def charts(report: LoadReport) -> str:
     )
 
 
-def drawn(title: str, told: str, draw: Callable[[float], str], widths: Sequence[int], hover: str = "") -> str:
-    """A figure with its drawing in every width; nothing where the chart is empty."""
-    pictures = [draw(width) for width in widths]
-    if not pictures[0]:
-        return ""
-    kinds = {1: ("any",), 2: ("wide", "slim"), 3: ("full", "wide", "slim")}[len(widths)]
-    return tag(
-        "figure",
-        tag("figcaption", tag("h3", escape(title)), tag("p", typeset(told)) if told else ""),
-        *(tag("div", picture, class_=f"draw {kind}") for kind, picture in zip(kinds, pictures, strict=True)),
-        tag("script", hover, type="application/json") if hover else "",
-        class_="hover" if hover else None,
-    )
-
-
 def _time(report: LoadReport) -> str:
     series = report.series
     if not series.at_s:
@@ -64,7 +46,7 @@ def _time(report: LoadReport) -> str:
     if step > series.step_s:
         told = f"The worst percentile within {step:g} seconds"
     told += ", and the requests offered, answered and failed. A rate that falls below what was offered is a server that does not keep up."
-    return drawn(
+    return figure(
         "Latency, rate and failures",
         told,
         lambda width: over_time(series, width, warmup_s=report.warmup_s, stages=report.stages),
@@ -99,7 +81,7 @@ def _short(value: float | None) -> float | None:
 
 def _histogram(report: LoadReport) -> str:
     told = "How many answers took how long. A second hump is a second kind of request, or a queue; bands are 95 % intervals."
-    return drawn("Distribution", told, lambda width: histogram(report.latency_ms, width), HALF)
+    return figure("Distribution", told, lambda width: histogram(report.latency_ms, width), HALF)
 
 
 def _nines(report: LoadReport) -> str:
@@ -107,7 +89,7 @@ def _nines(report: LoadReport) -> str:
         "Each further nine is as wide as the one before. Grey is the time from the actual send: where it is lower, "
         "requests waited before they could leave. Dashed rests on fewer than 10 independent answers."
     )
-    return drawn(
+    return figure(
         "Percentile curve", told, lambda width: nines(report.latency_ms, width, report.service_ms), HALF
     )
 
@@ -119,7 +101,7 @@ def _load(report: LoadReport) -> str:
     told = "Every level of the load and the latency under it."
     if report.capacity:
         told = "Every rate that was tried: a dot held the objective, a cross did not. The band is the interval of the capacity."
-    return drawn("Where it bends", told, lambda width: against_load(curve, width), WIDE)
+    return figure("Where it bends", told, lambda width: against_load(curve, width), WIDE)
 
 
 def _capacity_curve(found: Capacity) -> LoadCurve | None:
@@ -164,7 +146,7 @@ def _server(report: LoadReport) -> list[str]:
             continue
         by, shown = _scaled(values, unit)
         trace = Trace(shown, used.at_s, values, by)
-        drawings.append(drawn(title, "", lambda width, trace=trace: trace_line(trace, width), HALF))  # type: ignore[misc]
+        drawings.append(figure(title, "", lambda width, trace=trace: trace_line(trace, width), HALF))  # type: ignore[misc]
     return drawings
 
 
@@ -174,7 +156,7 @@ def _trend(trend: Trend) -> str:
     trace = Trace(unit or trend.name, trend.at_s, trend.values, by, None if slope is None else slope / 3600)
     change = f"{estimate(trend.per_hour, trend.unit)} per hour"
     title = trend.name.replace("_", " ")
-    return drawn(
+    return figure(
         f"{title[:1].upper()}{title[1:]}: {trend.state}",
         change,
         lambda width: trace_line(trace, width),

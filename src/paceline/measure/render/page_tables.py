@@ -5,10 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import cast
 
+from paceline.base.figures import against, count, estimate, number, percent
+from paceline.base.page.marks import facts, section, state_cell, table, typeset
+from paceline.base.page.svg import drawing, tag
+from paceline.base.slo import State
 from paceline.measure.render.chart.bullet import bullet
-from paceline.measure.render.chart.svg import drawing, tag
-from paceline.measure.render.figures import against, count, estimate, number, percent
-from paceline.measure.render.page_marks import State, facts, section, state_cell, table, typeset
 from paceline.measure.render.wording import NOT_JUDGED, bound
 from paceline.measure.render.wording import state as in_words
 from paceline.measure.report import Estimate, LoadReport, SloRow

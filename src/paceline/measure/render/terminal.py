@@ -6,14 +6,12 @@ A run that is INVALID shows no latency: it measured the generator.
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
-from paceline.measure.plan import ClosedLoop
-from paceline.measure.render import wording
-from paceline.measure.render.figures import (
+from paceline.base.figures import (
     NONE,
     against,
     clock,
@@ -28,19 +26,13 @@ from paceline.measure.render.figures import (
     rate,
     size,
 )
+from paceline.base.terminal import Facts, facts, print_sections, table, verdict
+from paceline.measure.plan import ClosedLoop
+from paceline.measure.render import wording
 from paceline.measure.report import Distribution, Estimate, LoadReport, ServerSeries, Streaming, Trend
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.text import Text
-
-LABEL = 9
-"""Columns of the labels on the left."""
-WIDE = 10_000
-"""Columns where nobody looks: nothing is broken into lines."""
-
-BREAKS = re.compile(r"(?<=[,;]) (?![^\[]*\])")
-"""Spaces after a comma or semicolon, but not those of an interval."""
+    from rich.console import RenderableType
 
 STEADY = {
     "steady": "steady",
@@ -49,36 +41,21 @@ STEADY = {
     "unknown": "steady or not could not be told",
 }
 
-Facts = Iterator[tuple[str, str]]
-"""Label and value; a label that says nothing new is empty."""
+_table = partial(table, colours=wording.COLOURS)
+_facts = partial(facts, colours=wording.COLOURS)
 
 
 def show(
     report: LoadReport, *, stream: TextIO | None = None, files: Mapping[str, object] | None = None
 ) -> None:
     """Print the report; `files` are those that were written, by what they hold (`records`, `page`)."""
-    stream = stream or sys.stdout
-    console = _console(stream)
-    with console.capture() as page:
-        for number, section in enumerate(_sections(report, files or {}, console.width)):
-            console.print(*((section,) if number == 0 else ("", section)), sep="\n")
-    # Cells are padded to the width of their column, which nobody wants in a file.
-    text = page.get()
-    stream.write(text if console.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
-
-
-def _console(stream: TextIO) -> Console:
-    from rich.console import Console  # noqa: PLC0415 - not needed by those who only want the JSON
-
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    return console
+    print_sections(stream or sys.stdout, lambda width: _sections(report, files or {}, width))
 
 
 def _sections(report: LoadReport, files: Mapping[str, object], width: int) -> Iterator[RenderableType]:
     valid = report.validity.state != "INVALID"
-    yield _head(report, width)
+    word, because = wording.verdict(report)
+    yield verdict(word, because, width, wording.COLOURS[word])
     yield _facts(_about(report), width)
     yield _facts(_key_figures(report) if valid else _counts(report), width)
     if report.slo:
@@ -94,17 +71,6 @@ def _sections(report: LoadReport, files: Mapping[str, object], width: int) -> It
     if trends:
         yield _trend_table(trends)
     yield _facts(_circumstances(report, files), width)
-
-
-def _head(report: LoadReport, width: int) -> RenderableType:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    word, because = wording.verdict(report)
-    grid = Table.grid(padding=(0, 2))
-    for number, part in enumerate(_broken(because, width - len(word) - 2)):
-        grid.add_row(Text("" if number else word, style=wording.COLOURS[word]), _text(part))
-    return grid
 
 
 def _about(report: LoadReport) -> Facts:
@@ -308,55 +274,6 @@ def _trend_table(trends: Sequence[Trend]) -> RenderableType:
         for trend in trends
     )
     return _table(("trend", "at first", "change per hour", "state"), rows, left=(0, 2, 3))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> RenderableType:
-    """Columns that are read are flush left, numbers right; the first gives way on a narrow terminal."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for index, name in enumerate(head):
-        table.add_column(Text(name), justify="left" if index in left else "right", no_wrap=index > 0)
-    for row in rows:
-        table.add_row(*(_text(cell, style=wording.COLOURS.get(cell, "")) for cell in row))
-    return table
-
-
-def _facts(facts: Iterable[tuple[str, str]], width: int) -> RenderableType:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True, min_width=LABEL)
-    grid.add_column()
-    for label, value in facts:
-        for number, part in enumerate(_broken(value, width - LABEL - 2)):
-            grid.add_row(Text("" if number else label), _text(part, style=wording.COLOURS.get(value, "")))
-    return grid
-
-
-def _broken(value: str, width: int) -> list[str]:
-    """Lines of `width`, broken after commas and semicolons where that is possible: never inside a figure.
-
-    Sentences are left as they are.
-    """
-    if value.endswith("."):
-        return [value]
-    lines: list[str] = []
-    for clause in BREAKS.split(value):
-        if lines and len(lines[-1]) + 1 + len(clause) <= width:
-            lines[-1] += f" {clause}"
-        else:
-            lines.append(clause)
-    return lines
-
-
-def _text(value: str, style: str = "") -> Text:
-    """What a server or a file said may hold anything; a terminal gets none of it as a command."""
-    from rich.text import Text  # noqa: PLC0415
-
-    return Text("".join(character if character.isprintable() else "?" for character in value), style=style)
 
 
 def _brief(times: Distribution) -> str:

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal, NamedTuple
 
-from paceline.base.slo import State
+from paceline.base.figures import against, chosen, duration, estimate, level
+from paceline.base.slo import STATES
 from paceline.measure.plan import ClosedLoop, Load, Replay, Stage
-from paceline.measure.render.figures import against, chosen, duration, estimate, level
 from paceline.measure.report import Capacity, Check, LoadReport, SloRow
 
 Word = Literal["PASS", "MISSED", "CRITICAL", "NOT JUDGED", "INVALID", "INCONCLUSIVE"]
 
-STATES: dict[State, str] = {
-    "ok": "met",
-    "warning": "missed",
-    "critical": "critical",
-    "unknown": "not measured",
-}
 NOT_JUDGED = "not judged"
 
 COLOURS: dict[str, str] = {

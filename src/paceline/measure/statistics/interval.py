@@ -12,7 +12,7 @@ from math import sqrt
 
 from paceline.measure.statistics.long_run import FEWEST_BATCHES, LongRun, cell_count, long_run
 from paceline.measure.statistics.quantile import quantile
-from paceline.measure.statistics.student import t_quantile
+from paceline.base.student import t_quantile
 
 BEYOND = 10
 """Effective samples that must lie beyond a quantile before it is known well enough to judge by."""

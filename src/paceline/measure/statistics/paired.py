@@ -14,7 +14,7 @@ from paceline.base.errors import ConfigError
 from paceline.measure.statistics.interval import Interval, mean_interval, quantile_interval
 from paceline.measure.statistics.long_run import LongRun, cell_count, long_run
 from paceline.measure.statistics.quantile import quantile
-from paceline.measure.statistics.student import t_quantile
+from paceline.base.student import t_quantile
 
 REPLICATES = 1_000
 MOST_BLOCKS = 48

@@ -8,7 +8,7 @@ from math import copysign, sqrt
 from statistics import mean, median, stdev
 from typing import Literal
 
-from paceline.measure.statistics.student import t_quantile
+from paceline.base.student import t_quantile
 from paceline.measure.statistics.theil_sen import kendall_reach
 
 Steadiness = Literal["steady", "rising", "falling", "unknown"]

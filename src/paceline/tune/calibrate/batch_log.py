@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 
 COLUMNS = ("started_at", "rows", "length", "tokens", "busy", "wait_s", "run_s")
 """Order of the numbers of one batch in `GET /admin/batches`."""
@@ -15,12 +18,12 @@ COLUMNS = ("started_at", "rows", "length", "tokens", "busy", "wait_s", "run_s")
 class BatchLog:
     """One entry a batch, each array of shape (batches,)."""
 
-    rows: np.ndarray
-    length: np.ndarray
+    rows: Floats
+    length: Floats
     """Padded tokens of each row."""
-    busy: np.ndarray
+    busy: Floats
     """Batches that ran when this one started, itself included."""
-    run_s: np.ndarray
+    run_s: Floats
 
     def __len__(self) -> int:
         return len(self.run_s)
@@ -45,6 +48,6 @@ class BatchLog:
             )
         )
 
-    def taken(self, at: np.ndarray) -> BatchLog:
+    def taken(self, at: npt.NDArray[np.intp]) -> BatchLog:
         """The batches at these positions."""
         return BatchLog(self.rows[at], self.length[at], self.busy[at], self.run_s[at])

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
 
-from paceline.tune.calibrate.batch_log import BatchLog
+from paceline.tune.calibrate.batch_log import BatchLog, Floats
 from paceline.tune.calibrate.service_fit import ServiceFit
 from paceline.tune.observation import Observation
 from paceline.tune.simulation.service_model import ServiceModel
@@ -77,9 +79,11 @@ def posterior(
     drawn[:, _NAMES.index("contention")] = _around_contention(fits, source, DRAWS)
     slow = _seen_slow_down(evidence, fits[0])
     drawn[:, _NAMES.index("slow")] = np.log(slow) + 0.08 * source.standard_normal(DRAWS)
-    which = np.arange(DRAWS) % len(fits)
+    which = [draw % len(fits) for draw in range(DRAWS)]
     for generation in range(GENERATIONS):
-        distance = _distance(workload, evidence, [_model(fits[w], row) for w, row in zip(which, drawn, strict=True)])
+        distance = _distance(
+            workload, evidence, [_model(fits[w], row) for w, row in zip(which, drawn, strict=True)]
+        )
         # Early generations accept more, so that the cloud does not collapse on one lucky draw.
         weight = np.exp(-0.5 * (distance - distance.min()) / (1 << (GENERATIONS - 1 - generation)))
         weight /= weight.sum()
@@ -88,13 +92,13 @@ def posterior(
         chosen = source.choice(DRAWS, DRAWS, p=weight)
         spread = np.sqrt(np.maximum(np.average((drawn - weight @ drawn) ** 2, axis=0, weights=weight), 1e-6))
         drawn = np.clip(drawn[chosen] + 0.6 * spread * source.standard_normal(drawn.shape), low, high)
-        which = which[chosen]
+        which = [which[at] for at in chosen.tolist()]
     kept = _systematic(source, weight, PARTICLES)
-    particles = tuple(_model(fits[which[at]], drawn[at]) for at in kept)
+    particles = tuple(_model(fits[which[at]], drawn[at]) for at in kept.tolist())
     return Posterior(particles, *_discrepancy(workload, evidence, particles))
 
 
-def _model(fit: ServiceFit, row: np.ndarray) -> ServiceModel:
+def _model(fit: ServiceFit, row: Floats) -> ServiceModel:
     values = dict(zip(_NAMES, np.exp(row).tolist(), strict=True))
     slow = values.pop("slow")
     return ServiceModel(
@@ -102,14 +106,17 @@ def _model(fit: ServiceFit, row: np.ndarray) -> ServiceModel:
     )
 
 
-def _distance(workload: Workload, evidence: Sequence[LiveEvidence], models: Sequence[ServiceModel]) -> np.ndarray:
+def _distance(workload: Workload, evidence: Sequence[LiveEvidence], models: Sequence[ServiceModel]) -> Floats:
     """Sum of squared standardised differences of log quantiles over the live runs, one for each model."""
     stations = [_believing(one.station, models[0]) for one in evidence]
-    found = sweep(workload, stations, models, quantiles=QUANTILES)
-    measured = np.array([[one.observation.p(q) / 1e3 for q in QUANTILES] for one in evidence])  # (runs, quantiles)
+    found = sweep(workload, stations, models, quantiles=QUANTILES, drain=False)
+    measured = np.array(
+        [[one.observation.p(q) / 1e3 for q in QUANTILES] for one in evidence]
+    )  # (runs, quantiles)
     simulated = found.quantile_s  # (quantiles, runs, models)
     off = np.log(np.maximum(np.nan_to_num(simulated, nan=1e3), 1e-6)) - np.log(measured.T)[:, :, None]
-    return ((off / np.array(TOLERANCE)[:, None, None]) ** 2).sum(axis=(0, 1))
+    summed: Floats = ((off / np.array(TOLERANCE)[:, None, None]) ** 2).sum(axis=(0, 1))
+    return summed
 
 
 def _discrepancy(
@@ -118,7 +125,9 @@ def _discrepancy(
     """Error and bias of predicted p95 over the live runs, drawn towards the prior belief."""
     stations = [_believing(one.station, particles[0]) for one in evidence]
     at = QUANTILES.index(0.95)
-    predicted = np.log(sweep(workload, stations, particles, quantiles=QUANTILES).quantile_s[at]).mean(axis=1)
+    predicted = np.log(
+        sweep(workload, stations, particles, quantiles=QUANTILES, drain=False).quantile_s[at]
+    ).mean(axis=1)
     off = np.log([one.observation.p(0.95) / 1e3 for one in evidence]) - predicted
     weight = len(off) + PRIOR_WEIGHT
     bias = float(off.sum() / weight)
@@ -128,8 +137,6 @@ def _discrepancy(
 
 def _believing(station: Station, model: ServiceModel) -> Station:
     """With a queue that has learned the engine's times, as that of a server that has been up for a while."""
-    from msgspec.structs import replace
-
     return replace(station, prior=(model.a, model.b, model.c, model.d))
 
 
@@ -139,19 +146,20 @@ def _seen_slow_down(evidence: Sequence[LiveEvidence], fit: ServiceFit) -> float:
     return float(np.median(np.concatenate(ratios))) if ratios else 1.0
 
 
-def _around_contention(fits: Sequence[ServiceFit], source: np.random.Generator, count: int) -> np.ndarray:
+def _around_contention(fits: Sequence[ServiceFit], source: np.random.Generator, count: int) -> Floats:
     fitted = np.array([max(fit.contention, _RANGES["contention"][0]) for fit in fits])
-    return np.log(fitted[np.arange(count) % len(fits)]) + 0.2 * source.standard_normal(count)
+    around: Floats = np.log(fitted[np.arange(count) % len(fits)]) + 0.2 * source.standard_normal(count)
+    return around
 
 
-def _latin(source: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
+def _latin(source: np.random.Generator, count: int, dimensions: int) -> Floats:
     """Latin hypercube on the unit cube, shape (count, dimensions)."""
     return np.stack(
         [(source.permutation(count) + source.random(count)) / count for _ in range(dimensions)], axis=1
     )
 
 
-def _systematic(source: np.random.Generator, weight: np.ndarray, count: int) -> np.ndarray:
+def _systematic(source: np.random.Generator, weight: Floats, count: int) -> npt.NDArray[np.intp]:
     """Positions of `count` draws in proportion to their weights, by systematic resampling."""
     at = (source.random() + np.arange(count)) / count
     return np.searchsorted(np.cumsum(weight), at).clip(0, len(weight) - 1)

@@ -7,13 +7,13 @@ the two are fitted in turns. Intervals by bootstrap over batches (Efron 1979).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from paceline.base.errors import ConfigError
-from paceline.tune.calibrate.batch_log import BatchLog
+from paceline.tune.calibrate.batch_log import BatchLog, Floats
 
 LEAST_BATCHES = 20
 """Fewer say too little about five numbers."""
@@ -37,9 +37,9 @@ class ServiceFit:
     spread: float
     """Standard deviation of the logarithm of actual over fitted run time."""
 
-    def seconds(self, log: BatchLog) -> np.ndarray:
+    def seconds(self, log: BatchLog) -> Floats:
         """Fitted run times, shape (batches,)."""
-        base = _columns(log) @ np.array([self.a, self.b, self.c, self.d])
+        base: Floats = _columns(log) @ np.array([self.a, self.b, self.c, self.d])
         return base * (1.0 + self.contention * (log.busy - 1.0))
 
 
@@ -52,13 +52,12 @@ def fit(log: BatchLog) -> ServiceFit:
         )
     kept = log
     for _ in range(2):  # once to find what is far off, once without it
-        theta, contention = _fit(kept)
-        found = ServiceFit(*theta, contention, 0.0)
+        found = _fit(kept, 0.0)
         errors = np.log(log.run_s / found.seconds(log))
         usual = max(0.02, 1.4826 * float(np.median(np.abs(errors - np.median(errors)))))
         kept = log.taken(np.flatnonzero(np.abs(errors - np.median(errors)) <= TRIM * usual))
     errors = np.log(kept.run_s / found.seconds(kept))
-    return ServiceFit(*theta, contention, float(errors.std()))
+    return replace(found, spread=float(errors.std()))
 
 
 def bootstrap(log: BatchLog, draws: int, *, seed: int) -> list[ServiceFit]:
@@ -68,19 +67,17 @@ def bootstrap(log: BatchLog, draws: int, *, seed: int) -> list[ServiceFit]:
     errors = np.log(log.run_s / best.seconds(log))
     near = np.flatnonzero(np.abs(errors) <= TRIM * max(best.spread, 0.02))
     fits = [best]
-    for _ in range(draws - 1):
-        theta, contention = _fit(log.taken(source.choice(near, len(near))))
-        fits.append(ServiceFit(*theta, contention, best.spread))
+    fits += [_fit(log.taken(source.choice(near, len(near))), best.spread) for _ in range(draws - 1)]
     return fits
 
 
-def _columns(log: BatchLog) -> np.ndarray:
+def _columns(log: BatchLog) -> Floats:
     """(batches, 4)."""
     tokens = log.rows * log.length
     return np.stack([np.ones_like(tokens), log.rows, tokens, tokens * log.length], axis=1)
 
 
-def _fit(log: BatchLog) -> tuple[np.ndarray, float]:
+def _fit(log: BatchLog, spread: float) -> ServiceFit:
     columns = _columns(log)
     others = log.busy - 1.0
     contention = 0.0
@@ -93,10 +90,11 @@ def _fit(log: BatchLog) -> tuple[np.ndarray, float]:
         # run/base = 1 + k*others, by least squares over the batches that had company
         excess = log.run_s / np.maximum(base, 1e-9) - 1.0
         contention = max(0.0, float(excess @ others / (others @ others)))
-    return theta, contention
+    a, b, c, d = theta.tolist()
+    return ServiceFit(a, b, c, d, contention, spread)
 
 
-def _non_negative(scaled: np.ndarray) -> np.ndarray:
+def _non_negative(scaled: Floats) -> Floats:
     """The theta >= 0 that brings scaled @ theta nearest to 1, by trying every set of positive coefficients."""
     units = np.sqrt((scaled**2).sum(axis=0)) + 1e-300
     gram = (scaled / units).T @ (scaled / units)
@@ -106,7 +104,9 @@ def _non_negative(scaled: np.ndarray) -> np.ndarray:
         at = list(subset)
         try:
             part = np.linalg.solve(gram[np.ix_(at, at)], moment[at])
-        except np.linalg.LinAlgError:  # columns that this traffic cannot tell apart: a smaller set says the same
+        except (
+            np.linalg.LinAlgError
+        ):  # columns that this traffic cannot tell apart: a smaller set says the same
             continue
         if (part < 0.0).any():
             continue
@@ -114,4 +114,5 @@ def _non_negative(scaled: np.ndarray) -> np.ndarray:
         if loss < least - 1e-12:
             best, least = np.zeros(4), loss
             best[at] = part
-    return best / units
+    found: Floats = best / units
+    return found

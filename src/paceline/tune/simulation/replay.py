@@ -82,7 +82,7 @@ class _Replay:
         self._queue = BatchQueue(station.batch, RunTime(station.prior), station.lanes)
         self._gate = Gate(station.gate, self._queue, clock) if gate else None
         self._limiter = Limiter(station.limits, clock=clock) if station.limits is not None else None
-        self._cache = None if answered is not None else _open_cache(station.cache, clock)
+        self._cache = None if answered is not None else open_cache(station.cache, clock)
         self._value, self._ttl_s = bytes(station.value_bytes), station.ttl_s
         self._shares = station.cache is not None and answered is None
         names = {key: cache_key(key) for key in set(workload.key.tolist())} if self._shares else {}
@@ -232,7 +232,7 @@ class _Replay:
         return self.now
 
 
-def _open_cache(policy: L1Policy | None, clock: Clock) -> Memory | None:
+def open_cache(policy: L1Policy | None, clock: Clock) -> Memory | None:
     """As `open_tiers` does for the memory tier."""
     if policy is None or not policy.enabled:
         return None

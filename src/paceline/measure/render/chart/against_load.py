@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paceline.measure.render.chart.over_time import latency_scale
-from paceline.measure.render.chart.plane import NAME_PX, Plane, latency_unit, tick_words
-from paceline.measure.render.chart.scale import Linear, Log, from_zero
-from paceline.measure.render.chart.svg import drawing, hint, label, line, path, tag
-from paceline.measure.render.figures import chosen, estimate, latency, number, with_unit
+from paceline.base.figures import chosen, estimate, latency, number, with_unit
+from paceline.base.page.plane import NAME_PX, Plane, latency_scale, latency_unit, tick_words
+from paceline.base.page.scale import Linear, Log, from_zero
+from paceline.base.page.svg import drawing, hint, label, line, path, tag
 from paceline.measure.report import Estimate
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paceline.measure.render.chart.svg import drawing, line, tag
+from paceline.base.page.svg import drawing, line, tag
 from paceline.measure.report import SloRow
 
 WIDTH, HEIGHT = 190, 26

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from paceline.measure.render.chart.plane import DIGIT_PX, NAME_PX, Plane, latency_unit, tick_words
-from paceline.measure.render.chart.scale import Log, from_zero
-from paceline.measure.render.chart.svg import drawing, hint, label, line, number, tag
-from paceline.measure.render.figures import estimate, latency, percent
+from paceline.base.figures import estimate, latency, percent
+from paceline.base.page.plane import DIGIT_PX, NAME_PX, Plane, latency_unit, tick_words
+from paceline.base.page.scale import Log, from_zero
+from paceline.base.page.svg import drawing, hint, label, line, number, tag
 from paceline.measure.report import Distribution, Estimate
 
 AXIS = "share of answers, %"

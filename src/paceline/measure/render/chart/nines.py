@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from paceline.base.figures import estimate, latency
+from paceline.base.page.plane import DIGIT_PX, Plane, latency_scale, latency_unit, spread
+from paceline.base.page.scale import Linear, Log, Nines
+from paceline.base.page.svg import drawing, hint, label, line, path, tag
 from paceline.measure.render.chart.distribution import edges
-from paceline.measure.render.chart.over_time import latency_scale
-from paceline.measure.render.chart.plane import DIGIT_PX, Plane, latency_unit, spread
-from paceline.measure.render.chart.scale import Linear, Log, Nines
-from paceline.measure.render.chart.svg import drawing, hint, label, line, path, tag
-from paceline.measure.render.figures import estimate, latency
 from paceline.measure.report import Distribution
 
 ENOUGH = 10

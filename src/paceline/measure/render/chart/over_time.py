@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from paceline.measure.render.chart.plane import DIGIT_PX, Plane, latency_unit, spread
-from paceline.measure.render.chart.scale import Linear, Log, decades, from_zero
-from paceline.measure.render.chart.svg import Point, drawing, label, line, path, tag
+from paceline.base.page.plane import DIGIT_PX, Plane, latency_scale, latency_unit, spread
+from paceline.base.page.scale import Linear, Log, from_zero
+from paceline.base.page.svg import Point, drawing, label, line, path, tag
 from paceline.measure.render.chart.thin import thinned
 from paceline.measure.report import Series, StageResult
 
 LEFT, RIGHT, TOP, GAP, FOOT = 46, 40, 28, 46, 42
-_LOG_FROM = 12
-"""A largest value this many times the typical one needs a log axis to be read."""
 
 
 def over_time(series: Series, width: float, *, warmup_s: float, stages: Sequence[StageResult]) -> str:
@@ -42,14 +40,6 @@ def over_time(series: Series, width: float, *, warmup_s: float, stages: Sequence
         data_top=upper.top,
         data_bottom=lower.bottom,
     )
-
-
-def latency_scale(values: Sequence[float | None], plane: Plane, typical: float | None = None) -> Linear | Log:
-    """From zero, unless the largest would press what is `typical` (default: the median) to the floor."""
-    known = sorted(value for value in values if value is not None and value > 0)
-    if known and known[-1] > _LOG_FROM * (typical or known[len(known) // 2]):
-        return decades(known, plane.bottom, plane.top)
-    return from_zero(known, plane.bottom, plane.top)
 
 
 def _latencies(plane: Plane, x: Linear, series: Series) -> str:

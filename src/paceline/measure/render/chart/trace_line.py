@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paceline.measure.render.chart.plane import Plane
-from paceline.measure.render.chart.scale import Linear, around
-from paceline.measure.render.chart.svg import drawing, line, path
+from paceline.base.figures import number
+from paceline.base.page.plane import Plane
+from paceline.base.page.scale import Linear, around
+from paceline.base.page.svg import drawing, line, path
 from paceline.measure.render.chart.thin import known_means
-from paceline.measure.render.figures import number
 
 
 @dataclass(frozen=True, slots=True)

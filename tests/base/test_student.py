@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.measure.statistics.student import t_quantile, t_upper_tail
+from paceline.base.student import t_quantile, t_upper_tail
 
 
 @pytest.mark.parametrize(

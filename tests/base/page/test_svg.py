@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.measure.render.chart.svg import area, drawing, label, number, path, tag
+from paceline.base.page.svg import area, drawing, label, number, path, region, tag
 
 printable = st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cn", "Cc")))
 
@@ -41,3 +41,8 @@ def test_a_point_alone_is_a_dot():
 
 def test_an_area_stands_on_its_base():
     assert '<path d="M0,9L0,1L2,3V9Z" class="a"></path>' == area([(0, 1), (2, 3)], 9, "a")
+
+
+def test_a_region_is_closed_and_needs_three_points():
+    assert '<path d="M0,1L2,3L4,5Z" class="a"></path>' == region([(0, 1), (2, 3), (4, 5)], "a")
+    assert "" == region([(0, 1), (2, 3)], "a")

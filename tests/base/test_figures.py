@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.measure.render import figures
-from paceline.measure.report import Estimate
+from paceline.base import figures
+
+
+class Estimate(NamedTuple):
+    """What reports call an estimate or a range."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
 
 ANY_SIZE = st.floats(min_value=1e-4, max_value=1e7)
 

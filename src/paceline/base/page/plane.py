@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from paceline.measure.render.chart.scale import Linear, seconds_step
-from paceline.measure.render.chart.svg import label, line
-from paceline.measure.render.figures import level, number
+from paceline.base.figures import level, number
+from paceline.base.page.scale import Linear, Log, decades, from_zero, seconds_step
+from paceline.base.page.svg import label, line
 
 DIGIT_PX = 6.6
 """Width of a character of an axis label, a little generous."""
 NAME_PX = 7.3
 """Of a character of a bold label."""
+_LOG_FROM = 12
+"""A largest value this many times the typical one needs a log axis to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,14 @@ class Plane:
         ticks = [index * step for index in range(int(scale.low // step), int(scale.high / step + 1e-9) + 1)]
         marks = [(scale.at(tick), level(tick / size)) for tick in ticks if tick >= scale.low]
         return self.x_axis(marks, f"time since the start, {unit}")
+
+
+def latency_scale(values: Sequence[float | None], plane: Plane, typical: float | None = None) -> Linear | Log:
+    """From zero, unless the largest would press what is `typical` (default: the median) to the floor."""
+    known = sorted(value for value in values if value is not None and value > 0)
+    if known and known[-1] > _LOG_FROM * (typical or known[len(known) // 2]):
+        return decades(known, plane.bottom, plane.top)
+    return from_zero(known, plane.bottom, plane.top)
 
 
 def latency_unit(largest_ms: float) -> tuple[float, str]:

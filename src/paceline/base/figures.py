@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import floor, isfinite, log10
-
-from paceline.measure.report import Estimate
+from typing import Protocol
 
 DIGITS = 3
 NONE = "-"
@@ -16,6 +15,27 @@ NONE = "-"
 
 Scale = Sequence[tuple[float, str]]
 """Factor and unit, ascending; the unit is the largest that leaves at least 1 before the point."""
+
+
+class Estimated(Protocol):
+    """A value with its interval; `reason` says why one of them is missing."""
+
+    @property
+    def value(self) -> float | None:
+        """In the unit that is said beside it."""
+
+    @property
+    def low(self) -> float | None:
+        """Of the interval."""
+
+    @property
+    def high(self) -> float | None:
+        """Of the interval."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no value, or no interval."""
+
 
 TIME: Scale = ((0.001, " us"), (1.0, " ms"), (1000.0, " s"))
 BYTES: Scale = ((1.0, " B"), (1e3, " kB"), (1e6, " MB"), (1e9, " GB"), (1e12, " TB"))
@@ -121,7 +141,7 @@ def chosen(limit: float, unit: str) -> str:
     return with_unit(level(limit), unit)
 
 
-def estimate(found: Estimate, unit: str) -> str:
+def estimate(found: Estimated, unit: str) -> str:
     """`123 ms [118, 129]`; `123 ms (no interval: 40 samples)`; without a value its reason."""
     if found.value is None:
         return f"no value: {found.reason or 'not measured'}"

@@ -59,6 +59,14 @@ def area(points: Sequence[Point], base: float, kind: str) -> str:
     return tag("path", d=f"M{number(points[0][0])},{number(base)}L{edge}V{number(base)}Z", class_=kind)
 
 
+def region(points: Sequence[Point], kind: str) -> str:
+    """What the line through the points and back to the first encloses; nothing for fewer than three."""
+    if len(points) < 3:
+        return ""
+    edge = "L".join(f"{number(x)},{number(y)}" for x, y in points)
+    return tag("path", d=f"M{edge}Z", class_=kind)
+
+
 def drawing(width: float, height: float, told: str, *children: str, **attributes: float | str | None) -> str:
     """The whole picture; `told` says in a sentence what is to be seen, for those who cannot see it."""
     return tag(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.measure.render.chart.plane import Plane, latency_unit, spread, tick_words
-from paceline.measure.render.chart.scale import Linear
+from paceline.base.page.plane import Plane, latency_unit, spread, tick_words
+from paceline.base.page.scale import Linear
 
 
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=8))

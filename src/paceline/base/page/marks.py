@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Literal
 
-from paceline.measure.render.chart.svg import tag
-
-State = Literal["ok", "warning", "critical", "unknown"]
+from paceline.base.page.svg import tag
+from paceline.base.slo import State
 
 _UNIT = re.compile(r"(?<=\d) (?=(?:us|ms|s|min|h|B|kB|MB|GB|TB|%|req/s|requests/s|tokens/s|jobs)\b|%)")
+_SIGNS = (
+    ("<=", "\N{LESS-THAN OR EQUAL TO}"),
+    (">=", "\N{GREATER-THAN OR EQUAL TO}"),
+    ("->", "\N{RIGHTWARDS ARROW}"),
+)
 _SHAPES: dict[State, str] = {
     "ok": '<circle cx="8" cy="8" r="7.5"/><path d="M4.3 8.3l2.6 2.6 4.8-5.4"/>',
     "warning": '<path class="body" d="M8 .8L15.6 14.6H.4Z"/><path d="M8 5.6v4.2M8 11.9v.6"/>',
@@ -26,12 +29,12 @@ def icon(state: State) -> str:
 
 
 def typeset(words: str) -> str:
-    """Escaped, with units kept on the line of their number, real dashes, and micro signs."""
+    """Escaped, with units kept on the line of their number, real dashes and arrows, and micro signs."""
     spaced = _UNIT.sub("\N{NO-BREAK SPACE}", words).replace("\N{NO-BREAK SPACE}us", "\N{NO-BREAK SPACE}µs")
     dashed = "\N{EN DASH}" if spaced == "-" else re.sub(r"(?<![\w\]])-(?=\d)", "\N{MINUS SIGN}", spaced)
-    return escape(
-        dashed.replace("<=", "\N{LESS-THAN OR EQUAL TO}").replace(">=", "\N{GREATER-THAN OR EQUAL TO}")
-    )
+    for typed, sign in _SIGNS:
+        dashed = dashed.replace(typed, sign)
+    return escape(dashed)
 
 
 def state_cell(state: State, words: str) -> str:

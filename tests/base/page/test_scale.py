@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.measure.render.chart.scale import (
+from paceline.base.page.scale import (
     Linear,
     Log,
     Nines,

@@ -1,0 +1,37 @@
+"""How the twins are compiled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+from paceline.flow import arrivals, batch_queue, gate, run_time
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Compile `function` for those that call it; it lets other threads run, and divides as numpy does."""
+    return cast("F", numba.njit(nogil=True, error_model="numpy")(function))
+
+
+def kept(function: F) -> F:
+    """As `compiled`, and keep the result on disk. `function` must be a closure over `sources_digest()`."""
+    return cast("F", numba.njit(nogil=True, error_model="numpy", cache=True)(function))
+
+
+def sources_digest() -> int:
+    """A number that changes with the twins and with the constants they take from the originals.
+
+    The compiler's cache looks at the file of the function that is called and at what it closes over, not at what that
+    function calls.
+    """
+    digest = hashlib.sha256()
+    originals = [Path(str(module.__file__)) for module in (arrivals, batch_queue, gate, run_time)]
+    for path in sorted(Path(__file__).parent.glob("*.py")) + originals:
+        digest.update(path.read_bytes())
+    return int.from_bytes(digest.digest()[:7], "little")
