@@ -329,6 +329,12 @@ class Tuner:
             seed=self._order.seed,
             on_block=told_block,
         )
+        for name, side in (("the baseline", tested.a), (label(winner), tested.b)):
+            if side.failures:
+                self._journal.warnings.append(
+                    f"{len(side.failures)} of {len(tested.blocks)} runs of {name} in the A/B test failed: "
+                    f"{side.failures[0]}"
+                )
         self._journal.found["ab"] = self._ab_result(tested, self._contest(baseline))
         return tested
 

@@ -119,6 +119,8 @@ class LoadBench:
 
     def probe(self, rows: int, length: int) -> None:
         """See `Bench.probe`; the answer does not matter, what the server then tells of its batches does."""
+        if self._interrupted():
+            raise KeyboardInterrupt
         source = np.random.default_rng(next(self._probes))
         ids = source.integers(FIRST_TOKEN_ID, FIRST_TOKEN_ID + TOKEN_IDS, (rows, length)).tolist()
         body = msgspec.json.encode({"model": self._plan.payload.model, "input": ids})
