@@ -15,7 +15,7 @@ def tuned(report: TuneReport) -> str:
     """TOML with the winner's values, each beside the one it replaces; for `paceline serve --config`."""
     lines = [
         f"# Tuned by Paceline {report.paceline} on {report.made_at} for {report.url}",
-        *(f"# {sentence}" for sentence in report.why),
+        *(f"# {' '.join(sentence.splitlines())}" for sentence in report.why),
         *(f"# Undo: {line}" for line in report.undo),
     ]
     group = None

@@ -17,8 +17,8 @@ from paceline.tune.calibrate.batch_log import BatchLog, Floats
 
 LEAST_BATCHES = 20
 """Fewer say too little about five numbers."""
-ROUNDS = 4
-"""Of base and slow-down in turns; the change after that is below a thousandth."""
+ROUNDS = 16
+"""Of base and slow-down in turns; with up to four lanes the change after that is below a thousandth."""
 TRIM = 3.0
 """Relative errors beyond this many times the usual are page faults and neighbours, not the engine."""
 _SUBSETS = [subset for size in range(1, 5) for subset in combinations(range(4), size)]
