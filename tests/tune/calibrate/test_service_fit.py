@@ -39,12 +39,12 @@ def test_finds_the_coefficients_that_made_the_batches(lanes):
 
 
 def test_noise_costs_little():
-    """10 % on each batch are a percent or two on what 400 of them take."""
+    """10 % on each batch are two or three on what 400 of them say a batch takes."""
     log = batches(noise=0.1)
     found = fit(log)
 
-    assert np.abs(found.seconds(log) / TRUE.seconds(log) - 1.0).max() < 0.1
-    assert np.abs(found.seconds(log) / TRUE.seconds(log) - 1.0).mean() < 0.02
+    assert np.abs(found.seconds(log) / TRUE.seconds(log) - 1.0).max() < 0.06
+    assert found.contention == pytest.approx(0.4, abs=0.05)
     assert found.spread == pytest.approx(0.1, rel=0.2)
 
 
@@ -90,13 +90,13 @@ def test_batches_of_one_shape_are_fitted_as_they_are():
 
 
 def test_the_bootstrap_covers_the_truth():
-    """95 % intervals of the time of a batch, for 20 sets of 100 batches with 10 % noise."""
+    """95 % intervals of the time of a batch, for 15 sets of 100 batches with 10 % noise."""
     shapes = BatchLog(
         np.array([1.0, 8.0, 32.0]), np.array([16.0, 64.0, 128.0]), np.array([1.0, 1.0, 2.0]), np.ones(3)
     )
     truth, covered = TRUE.seconds(shapes), []
-    for seed in range(20):
-        fits = bootstrap(batches(100, noise=0.1, seed=seed), 60, seed=seed)
+    for seed in range(15):
+        fits = bootstrap(batches(100, noise=0.1, seed=seed), 40, seed=seed)
         times = np.array([one.seconds(shapes) for one in fits])
         low, high = np.quantile(times, [0.025, 0.975], axis=0)
         covered += ((low <= truth) & (truth <= high)).tolist()
