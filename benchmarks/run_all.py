@@ -22,6 +22,7 @@ SCRIPTS = (
     "hangups",
     "overload",
     "serve_embeddings",
+    "tune_simulation_rate",
 )
 
 

@@ -124,7 +124,7 @@ def run_compiled(  # noqa: PLR0913 - as `run_plain`, with the rehearsals
         masks=masks if len(masks) else np.zeros((1, workload.texts), np.bool_),
         latency_s=np.empty((len(stations), workload.requests)),
         keys=np.zeros(len(names), KEY),
-        buckets=np.zeros(-(-texts["length"].max() // servers["bucket"]).max() + 1, BUCKET),
+        buckets=np.zeros(-(-int(workload.length.max()) // servers["bucket"].min()) + 1, BUCKET),
         batches=np.zeros(servers["lanes"].max() + 1, BATCH),
         coming=np.zeros(workload.requests + 1, ADMISSION),
         missing=np.zeros(workload.requests, np.int64),
