@@ -118,3 +118,12 @@ def test_the_compiler_runs_once():
         sweep(Workload.from_requests([0.0, 0.1], [8, 8], [1, 1]), [station], [model], compiled=True)
 
     assert len(run_all.signatures) == 1
+
+
+def test_where_nothing_can_be_kept_it_compiles_all_the_same():
+    from paceline.tune.simulation.compiled.compiler import kept
+
+    scope: dict = {}
+    exec("def double(number): return 2 * number", scope)  # no file, so no place for a cache beside it
+
+    assert kept(scope["double"])(21) == 42

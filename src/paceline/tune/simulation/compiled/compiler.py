@@ -25,8 +25,16 @@ def compiled(function: F) -> F:
 
 
 def kept(function: F) -> F:
-    """Compile `function` and keep the result on disk. It must be a closure over `sources_digest()`."""
-    return cast("F", numba.njit(cache=True, **_OPTIONS)(function))
+    """Compile `function` and keep the result on disk, where any folder for it can be written.
+
+    It must be a closure over `sources_digest()`.
+    """
+    try:
+        return cast("F", numba.njit(cache=True, **_OPTIONS)(function))
+    except (
+        RuntimeError
+    ):  # neither beside the sources nor in the user's cache: each process compiles for itself
+        return cast("F", numba.njit(**_OPTIONS)(function))
 
 
 def sources_digest() -> int:
