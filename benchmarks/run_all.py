@@ -24,6 +24,7 @@ SCRIPTS = (
     "hangups",
     "overload",
     "serve_embeddings",
+    "tune_simulation_rate",
 )
 
 
