@@ -1,0 +1,1 @@
+"""A server on virtual time: the real queue, gate, limiter and cache, with a formula in place of the engine."""
