@@ -16,6 +16,7 @@ SCRIPTS = (
     "cache_eviction",
     "batching_curve",
     "overload_simulated",
+    "autoscale_day",
     "embed_engine",
     "embed_quality",
     "embed_layout",
