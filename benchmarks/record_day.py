@@ -2,7 +2,7 @@
 
 `paceline serve` with one engine thread, pinned to one core (a replica is one core), answers embedding requests of 16
 words without a cache, while `paceline measure` on the other core replays a seeded trace: a night, a working day, noise
-that lasts some minutes, and twenty minutes in the evening with more than the replica can do. At 60x a second stands for
+that lasts some minutes, and twenty minutes in the evening at the replica's limit. At 60x a second stands for
 a minute. What is written for each minute was measured: requests due, processor and memory of the server's processes,
 queue depth on its metrics page (one look), and p95 over the requests due in that minute, from when they were due.
 

@@ -1,6 +1,10 @@
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from hpa import Hpa
 from paceline.base.errors import ConfigError
 from paceline.flow.autoscale import AutoscalePolicy, Decision, State
 from paceline.tune.simulation.fleet import Replica, replay_day
@@ -73,6 +77,16 @@ def test_the_base_and_the_memory_may_differ_from_step_to_step():
     assert outcome.replicas[[4, 5]].tolist() == [5, 6]
 
 
+def test_the_cpu_that_is_reported_may_be_another_than_the_utilisation():
+    """The one decides about replicas, the other about latency."""
+    frugal = Replica(100.0, base_ms=10.0, cpu_percent=(0.0, 80.0, 100.0), start_s=0.0)
+    outcome = replay_day(day(300, minutes=2), CPU, frugal, slo_ms=100)
+
+    assert outcome.replicas.tolist() == [5, 6, 7, 7, 7, 7, 7, 7]  # CPU 84, 80, 69 %
+    assert outcome.why[0] == "cpu_percent 84 is over 70, which asks for 6"
+    assert outcome.p95_ms[:2] == pytest.approx([25.0, 20.0])
+
+
 def test_another_way_to_decide_may_be_compared():
     outcome = replay_day(day(300, 900), CPU, REPLICA, slo_ms=100, decide=fixed)
 
@@ -107,3 +121,33 @@ def test_it_decides_nothing_by_itself():
 def test_a_day_that_cannot_be_replayed_is_refused(demand, capacity, sync_s, message):
     with pytest.raises(ConfigError, match=message):
         replay_day(np.array(demand), CPU, Replica(capacity), slo_ms=100, sync_s=sync_s)
+
+
+@pytest.fixture(scope="module")
+def recorded_day():
+    """CPU percent and memory (MB) of one replica, minute by minute."""
+    lines = (Path(__file__).parents[3] / "benchmarks/data/recorded_day.csv").read_text("utf-8").splitlines()
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    return np.array([[float(row["cpu_percent"]), float(row["memory_mb"])] for row in rows]).T
+
+
+@pytest.mark.parametrize("scale", [4.0, 7.0])
+def test_over_the_recorded_day_it_stays_within_one_replica_of_the_kubernetes_autoscaler(recorded_day, scale):
+    cpu_percent, memory_mb = recorded_day
+    twin = Hpa(3)
+
+    def as_hpa(_policy, state, signals, now):
+        twin.replicas = state.replicas
+        usages = {
+            "cpu": [signals.cpu_percent] * state.replicas,
+            "memory": [signals.memory_percent] * state.replicas,
+        }
+        return Decision(twin.sync(now, usages), "", State(twin.replicas))
+
+    replica = Replica(100.0, memory_percent=memory_mb / 512 * 100, start_s=0.0)
+    ours = replay_day(cpu_percent * scale, AutoscalePolicy(), replica, slo_ms=1)
+    theirs = replay_day(cpu_percent * scale, AutoscalePolicy(), replica, slo_ms=1, decide=as_hpa)
+
+    assert ours.replicas.min() == 3
+    assert ours.replicas.max() == (10 if scale == 7.0 else 6)
+    assert np.abs(ours.replicas - theirs.replicas).max() <= 1

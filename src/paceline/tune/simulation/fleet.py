@@ -4,11 +4,12 @@ The formula. Work is shared evenly, so that each of n ready replicas has utilisa
 
 - p95 is `base_ms` / (1 - u): the time in a single-server queue (M/M/1) of which `base_ms` is the p95 when idle;
 - u² / (1 - u) jobs wait at each;
+- its CPU is u, or what `cpu_percent` says of it: batches make a busy replica cheaper by the request;
 - what is over the capacity piles up and is worked off when there is room (a fluid queue): the whole pile over the
   capacity of all is added to p95, and the pile over n to the queue;
 - 1 - u is never taken for less than `LEAST_IDLE`: no queue reaches its long-run mean within one look at it.
 
-It leaves out what a batcher gains under load, caches, unevenly shared work and refusals.
+It leaves out caches, unevenly shared work and refusals.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Replica:
     """Requests per second at a utilisation of 1."""
     base_ms: float | Floats = 10.0
     """p95 of a replica with nothing else to do; one value, or one for each step of the day."""
+    cpu_percent: tuple[float, ...] = (0.0, 100.0)
+    """CPU at utilisations evenly spaced from 0 to 1, straight lines between."""
     memory_percent: float | Floats = 0.0
     """Of what it may use; one value, or one for each step."""
     start_s: float = 30.0
@@ -87,7 +90,7 @@ def replay_day(  # noqa: PLR0913 - the day, the fleet, and how it is looked at
 ) -> FleetOutcome:
     """What becomes of a service that is offered `demand_per_s` (one value a step) and decides every `sync_s`.
 
-    It begins with as many replicas as the first step needs. Another `decide` of the same shape may be compared.
+    It begins with as many replicas as bring the first step to `policy.cpu_percent`. Another `decide` of the same shape may be compared.
     Raises ConfigError for a day that cannot be replayed.
     """
     _refuse(demand_per_s, replica, step_s, sync_s)
@@ -104,7 +107,11 @@ def replay_day(  # noqa: PLR0913 - the day, the fleet, and how it is looked at
         seen = fleet.serve(demand_per_s[step], base_ms[step], look * sync_s, sync_s)
         rows.append((state.replicas, seen.reporting, seen.utilisation, seen.p95_ms, seen.queue_depth))
         signals = Signals(
-            seen.reporting, 100 * seen.utilisation, float(memory[step]), seen.queue_depth, seen.p95_ms
+            seen.reporting,
+            _cpu_percent(replica, seen.utilisation),
+            float(memory[step]),
+            seen.queue_depth,
+            seen.p95_ms,
         )
         decision = decide(policy, state, signals, now)
         why.append(decision.why)
@@ -136,6 +143,11 @@ def _refuse(demand_per_s: Floats, replica: Replica, step_s: float, sync_s: float
         raise ConfigError(
             f"a step of {step_s} s is no whole number of looks of {sync_s} s; change one of them"
         )
+
+
+def _cpu_percent(replica: Replica, utilisation: float) -> float:
+    knots = replica.cpu_percent
+    return float(np.interp(utilisation, np.linspace(0, 1, len(knots)), knots))
 
 
 @dataclass(frozen=True)
