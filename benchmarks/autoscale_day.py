@@ -7,7 +7,7 @@ becomes that of a service which needs 3 to 10 replicas of the same kind. Nothing
    15 s, each at a fleet of its own whose CPU is the recorded CPU, multiplied and divided by its replicas; memory is the
    recorded memory of 512 MB. Control: `tests/hpa.py`, the autoscaler's documented rules written plainly.
 2. What queue depth and p95 add: minutes with p95 over the SLO, and replica hours, beside the autoscaler at its usual CPU
-   target and at lower ones, which is how it buys latency. The fleet is `paceline.tune.simulation.fleet`, fitted to the
+   target and at lower ones, which is how it buys latency. The fleet is `paceline.tune.simulation.day`, fitted to the
    day: the capacity at which p95 x (1 - rate / capacity) is most nearly the same in all minutes, CPU by rate, and the
    idle p95 of each minute as recorded, noise and all. Replicas take 30 s to start. p95 is held to 0.8 of the SLO, and the
    queue to 8 jobs a replica.
@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 from hpa import Hpa
 from paceline.flow.autoscale import AutoscalePolicy, Decision, Signals, State
-from paceline.tune.simulation.fleet import Decide, FleetOutcome, Replica, replay_day
+from paceline.tune.simulation.day import Decide, FleetOutcome, Replica, replay_day
 
 FILE = Path(__file__).parent / "data" / "recorded_day.csv"
 MEMORY_MB = 512

@@ -7,7 +7,7 @@ import pytest
 from hpa import Hpa
 from paceline.base.errors import ConfigError
 from paceline.flow.autoscale import AutoscalePolicy, Decision, State
-from paceline.tune.simulation.fleet import Replica, replay_day
+from paceline.tune.simulation.day import Replica, replay_day
 
 CPU = AutoscalePolicy(memory_percent=0)
 REPLICA = Replica(capacity_per_s=100.0, base_ms=10.0, start_s=30.0)
