@@ -18,6 +18,7 @@ SCRIPTS = (
     "overload_simulated",
     "tune_selection",
     "tune_false_promotions",
+    "autoscale_day",
     "embed_engine",
     "embed_quality",
     "embed_layout",
