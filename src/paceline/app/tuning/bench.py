@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from array import array
 from collections.abc import Callable
@@ -60,7 +61,7 @@ class TunedServer(Protocol):
 
 
 class LoadBench:
-    """See `tune.bench.Bench`. Every run sends the trace's texts behind a word of its own, so nothing is cached."""
+    """See `tune.bench.Bench`. Every run sends the trace's texts behind two words of its own, so nothing is cached."""
 
     def __init__(
         self, plan: Plan, server: TunedServer, *, interrupted: Callable[[], bool] = lambda: False
@@ -69,10 +70,10 @@ class LoadBench:
         self._plan = plan
         self._server = server
         self._interrupted = interrupted
-        self._prefixes = (
-            f"{first}{'' if not turn else f' {WORDS[turn - 1]}'}" for turn in count() for first in WORDS
-        )
-        self._probes = count(1)
+        # From where no other tune began: the server may still have the answers of the one before in its cache.
+        began = secrets.randbelow(len(WORDS) ** 2)
+        self._prefixes = (" ".join(_pair(began + run)) for run in count())
+        self._probes = count(secrets.randbits(63))
         self._whole: RunFile | None = None
         self._schedule = prepare(plan).schedule
         if not len(self._schedule.at_ns):
@@ -148,6 +149,12 @@ class LoadBench:
     def keep(self, setting: Setting) -> None:
         """See `Bench.keep`."""
         self._server.keep(setting)
+
+
+def _pair(number: int) -> tuple[str, str]:
+    """Two words; the same ones again after all pairs."""
+    first, second = divmod(number % len(WORDS) ** 2, len(WORDS))
+    return WORDS[second], WORDS[first]
 
 
 def cut(schedule: Schedule, speed: float, part: tuple[int, int] | None) -> Schedule:
