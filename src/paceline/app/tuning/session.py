@@ -64,7 +64,7 @@ def running(
 
 
 @contextmanager
-def launched(
+def launched(  # noqa: PLR0913, PLR0917 - as `running`, and what to launch
     plan: Plan, source: str, asked: Asked, command: str, knobs: Path, interrupted: Callable[[], bool]
 ) -> Iterator[tuple[LoadBench, Order]]:
     """Any server, started by us with each setting; it ends with the tune. Raises ConfigError, Unreachable."""
@@ -72,7 +72,7 @@ def launched(
     chosen = chosen_knobs(declared, asked.knobs)
     with LaunchedServer(command, declared, plan.target.url) as server:
         restarted = Restarted(server)
-        restarted.try_out({})  # a command that does not even start the baseline is said at once
+        server.apply({})  # a command that does not even start the baseline is said at once
         bench = LoadBench(plan, restarted, interrupted=interrupted)
         gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
         yield bench, _order(plan, source, asked, chosen, "", None, gate)
