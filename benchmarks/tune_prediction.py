@@ -20,7 +20,7 @@ from tune_plant import LOADS, Load, bench_of
 from paceline.tune.calibration import Calibrator
 from paceline.tune.journal import Journal
 from paceline.tune.setting import Setting, key, label
-from paceline.tune.simulator import Expected, Simulator, interval
+from paceline.tune.simulator import Expected, interval
 from paceline.tune.watcher import Silence
 
 BELOW = 0.8
@@ -55,7 +55,7 @@ def run(load: Load, seconds: float, count: int, runs: int) -> None:
         settings: list[Setting] = [one for one in order.space.settings() if key(one) not in ran]
         expected = simulator.expect(settings, order.goal)
         used = simulator.utilisation(settings)
-        rows = chosen(simulator, expected, used, count)
+        rows = chosen(expected, used, count)
         measured: dict[object, list[float]] = {key(one.setting): [] for one, _ in rows}
         for number in range(runs):
             turn = list(rows)
