@@ -26,9 +26,7 @@ from paceline.tune.watcher import Silence
 BELOW = 0.8
 
 
-def chosen(
-    simulator: Simulator, expected: list[Expected], used: list[float], count: int
-) -> list[tuple[Expected, float]]:
+def chosen(expected: list[Expected], used: list[float], count: int) -> list[tuple[Expected, float]]:
     """Settings at even steps of log p95, from the fastest to the slowest below `BELOW`."""
     below = [(one, share) for one, share in zip(expected, used, strict=True) if share < BELOW and one.setting]
     below.sort(key=lambda pair: pair[0].p95_log[0])
