@@ -16,6 +16,7 @@ PacelineError
 │   └── CircuitOpen        the engine behind the breaker is failing
 ├── DeadlineExceeded       the caller's time is over
 ├── EngineError            the model failed; the breaker counts these only
+├── TrialFailed            a setting could not be tried on a server
 └── Unreachable            no connection to the server, or it went away before it answered
 """
 
@@ -132,6 +133,12 @@ class EngineError(PacelineError):
 
     code = "engine_error"
     retryable = True
+
+
+class TrialFailed(PacelineError):  # noqa: N818
+    """A setting under tuning could not be tried: the server refused it, did not start with it, or died."""
+
+    code = "trial_failed"
 
 
 class Unreachable(PacelineError):  # noqa: N818

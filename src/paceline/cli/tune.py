@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +29,7 @@ from paceline.cli.tune_options import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from paceline.app.tuning.admin import Admin
     from paceline.measure.scenarios.scenario import Phase
     from paceline.tune.goal import Goal
     from paceline.tune.report import TuneReport
@@ -114,6 +115,7 @@ def _tune(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paceline-tune-")))
         if search.launch is None:
             admin = stack.enter_context(_admin(phase, search))
+            admin.settings()  # who may not tune learns it before any load is sent
             plan, source = load_plan(phase, load, asked, folder)
             bench, order = stack.enter_context(running(plan, source, wish, admin, interrupted))
         else:
@@ -126,15 +128,11 @@ def _tune(
         return Tuner(bench, order, watcher).run()
 
 
-def _admin(phase: Phase, search: SearchOptions):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from contextlib import closing  # noqa: PLC0415
-
+def _admin(phase: Phase, search: SearchOptions) -> closing[Admin]:
     from paceline.app.tuning.admin import Admin  # noqa: PLC0415
 
     target = phase.plan.target
-    admin = Admin(target.url, search.admin_token or "", insecure=target.insecure)
-    admin.settings()  # who may not tune learns it before any load is sent
-    return closing(admin)
+    return closing(Admin(target.url, search.admin_token or "", insecure=target.insecure))
 
 
 def _check(search: SearchOptions, result: ResultOptions) -> None:

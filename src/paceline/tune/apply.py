@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import permutations
 from typing import Final
 
-from paceline.tune.bench import TrialFailed
+from paceline.base.errors import TrialFailed
 from paceline.tune.goal import Goal
 from paceline.tune.journal import Journal, told
 from paceline.tune.observation import Observation

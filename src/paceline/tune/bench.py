@@ -8,17 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from paceline.base.errors import PacelineError
 from paceline.tune.calibrate.batch_log import BatchLog
 from paceline.tune.observation import Observation
 from paceline.tune.setting import Setting
 from paceline.tune.workload import Workload
-
-
-class TrialFailed(PacelineError):  # noqa: N818 - says what happened, as all of the tree
-    """A setting could not be tried: the server refused it, did not start with it, or died. Nobody's wrong input."""
-
-    code = "trial_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +42,10 @@ class Bench(Protocol):
         """The trace as the simulator replays it, with the lengths that the server counted; after a run."""
 
     def probe(self, rows: int, length: int) -> None:
-        """Ask for one batch of `rows` texts of `length` tokens that nobody has asked for before."""
+        """Ask for one batch of `rows` texts of `length` tokens that nobody has asked for before. Raises TrialFailed."""
 
     def take_batches(self) -> BatchLog:
-        """The batches since the last call."""
+        """The batches since the last call. Raises TrialFailed."""
 
     def revert(self) -> None:
         """Take the server back to its baseline; never raises for a server that is gone."""

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from paceline.base.errors import TrialFailed
 from paceline.tune.bench import Bench, LiveRun
 from paceline.tune.calibrate.batch_log import BatchLog
 from paceline.tune.calibrate.posterior import LiveEvidence, Posterior, posterior
@@ -76,7 +77,12 @@ class Calibrator:
         simulator = self._simulator(belief)
         self._watcher.advance()
         for corner in self._corners(simulator):
-            run = self._journal.live("calibrate", corner)
+            try:
+                run = self._journal.live("calibrate", corner)
+            except TrialFailed:  # written down; a setting that cannot be tried says nothing of the others
+                continue
+            if not run.observation.answered_ms.size:
+                continue
             evidence.append(LiveEvidence(simulator.station(corner), run.observation, run.batches))
             log = log.joined(run.batches)
         fits = bootstrap(log, DRAWS, seed=self._order.seed)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from math import inf, isfinite
 from secrets import token_hex
 from typing import Any
 
 from paceline import __version__
-from paceline.tune.bench import Bench, LiveRun, TrialFailed
+from paceline.base.clock import Clock, monotonic
+from paceline.base.errors import TrialFailed
+from paceline.tune.bench import Bench, LiveRun
 from paceline.tune.goal import Goal
 from paceline.tune.observation import Observation
 from paceline.tune.order import Order
@@ -21,11 +22,12 @@ from paceline.tune.watcher import Watcher
 class Journal:
     """Carries out live runs and keeps the book; `report` may be asked at any time."""
 
-    def __init__(self, bench: Bench, order: Order, watcher: Watcher) -> None:
+    def __init__(self, bench: Bench, order: Order, watcher: Watcher, *, now: Clock = monotonic) -> None:
         self._bench = bench
         self._order = order
         self._watcher = watcher
-        self._began = time.monotonic()
+        self._now = now
+        self._began = now()
         self._made_at = datetime.now(UTC)
         self.trials: list[Trial] = []
         self.found: dict[str, Any] = {}
@@ -36,7 +38,7 @@ class Journal:
     @property
     def elapsed_s(self) -> float:
         """Since the tune began."""
-        return time.monotonic() - self._began
+        return self._now() - self._began
 
     @property
     def left_s(self) -> float:

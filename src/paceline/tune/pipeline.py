@@ -6,17 +6,20 @@ Whatever happens, the server is back on its baseline at the end unless the winne
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import exp, isfinite, log
 from typing import Final
 
 import numpy as np
 
+from paceline.base.clock import Clock, monotonic
+from paceline.base.errors import ConfigError, TrialFailed
 from paceline.tune.ab import AbResult as Tested
 from paceline.tune.ab import Block, run_ab
 from paceline.tune.apply import Rollout, steps
-from paceline.tune.bench import Bench, LiveRun, TrialFailed
+from paceline.tune.bench import Bench, LiveRun
 from paceline.tune.blackbox import BlackBoxSearch
-from paceline.tune.calibration import Calibrator
+from paceline.tune.calibration import CORNERS, Calibrator
 from paceline.tune.goal import Goal
 from paceline.tune.journal import Journal, slo_values, told
 from paceline.tune.observation import Observation
@@ -26,6 +29,7 @@ from paceline.tune.report import AbResult, Outcome, Range, Standing, TuneReport,
 from paceline.tune.search import Search
 from paceline.tune.setting import Setting, key, label, spelled
 from paceline.tune.simulator import SATURATED, Expected, Simulator, interval
+from paceline.tune.space import Space
 from paceline.tune.statistics.always_valid import fewest_blocks
 from paceline.tune.statistics.elimination import Elimination
 from paceline.tune.watcher import Watcher
@@ -38,6 +42,8 @@ SEGMENT_REQUESTS: Final = 200
 """A block replays one part of the trace on either side, at least so much of it: p95 of less is mostly luck."""
 RESTING_S: Final = 0.7
 """Of a live run beside its load: getting ready, and reading the records."""
+ROOM: Final = 0.5
+"""Share of the fewest blocks for which there must be time: a budget may be overdrawn by a little, not by a test."""
 SHOWN: Final = 2_000
 """Predictions in the report at most, the best ones."""
 
@@ -45,52 +51,96 @@ SHOWN: Final = 2_000
 class Tuner:
     """Carries out one order."""
 
-    def __init__(self, bench: Bench, order: Order, watcher: Watcher) -> None:
+    def __init__(self, bench: Bench, order: Order, watcher: Watcher, *, now: Clock = monotonic) -> None:
+        """Raises ConfigError when every knob changes answers and nothing measures their quality."""
+        unjudged = [knob.name for knob in order.space.knobs if knob.quality and order.gate is None]
+        if unjudged:
+            order = replace(
+                order, space=Space([knob for knob in order.space.knobs if knob.name not in unjudged])
+            )
         self._bench, self._order, self._watcher = bench, order, watcher
         self._goal = order.goal
-        self._journal = Journal(bench, order, watcher)
+        self._journal = Journal(bench, order, watcher, now=now)
+        if unjudged:
+            self._journal.warnings.append(
+                f"{', '.join(unjudged)}: changes answers, and nothing measures their quality; left out."
+            )
         self._simulator: Simulator | None = None
         self._predicted: dict[object, Expected] = {}
         self._speed = 1.0
-        self._rejected: set[object] = set()
 
     def run(self) -> TuneReport:
-        """Tune. Raises ConfigError and PacelineError only for what goes wrong before the baseline is known."""
+        """Tune. Raises ConfigError for an order that cannot be carried out with this load or on this server."""
         found = self._journal.found
+        self._check_budget()
         try:
             found["outcome"] = self._tune()
         except KeyboardInterrupt:
-            found["outcome"] = "interrupted"
-            self._journal.why.append(
-                "Stopped by hand before it was decided; the server is back on its baseline."
+            self._end(
+                "interrupted", "Stopped by hand before it was decided; the server is back on its baseline."
             )
         except TrialFailed as failure:
-            if not self._journal.trials:
-                raise
-            found["outcome"] = "failed"
-            self._journal.why.append(f"Could not go on: {failure.message}.")
+            self._end("failed", f"Could not go on: {failure.message}.")
         finally:
             if found.get("outcome") != "applied":
                 self._bench.revert()
         return self._journal.report()
 
+    def _check_budget(self) -> None:
+        """Raises ConfigError when not even the shortest tune fits."""
+        runs = 2 if self._order.station is None else 2 + CORNERS
+        least_s = runs * self._bench.duration_s + self._ab_s(fewest_blocks())
+        if self._order.budget_s < least_s:
+            raise ConfigError(
+                f"--budget {self._order.budget_s:g}s: with trials of {self._bench.duration_s:.3g} s a tune takes "
+                f"{least_s:.0f} s at the least; give it more, or shorten the trials with --duration",
+                param="budget",
+            )
+
     def _tune(self) -> Outcome:
         baseline = self._baseline()
-        candidates = self._candidates(baseline)
-        candidates = [setting for setting in candidates if self._good_enough(setting)]
+        proposed = self._candidates(baseline)
+        candidates = [setting for setting in proposed if self._good_enough(setting)]
+        if proposed and not candidates:
+            return self._nothing_holds("No candidate is left that the quality gate accepts.")
         if not candidates:
-            return self._keep("No candidate is left that the quality gate accepts.")
+            return self._nothing_holds(
+                "No setting that was tried holds the SLO, besides the baseline."
+                if self._simulator is None
+                else "In simulation no setting differs from the baseline."
+            )
         winner = self._verify(candidates)
         if winner is None:
-            return self._nothing_holds()
+            self._check_server()
+            return self._nothing_holds("The baseline holds the SLO and no candidate does.")
         tested = self._ab(winner, baseline)
+        if tested is None:
+            return self._keep(
+                f"No time was left to prove {label(winner)}: {max(self._journal.left_s, 0.0):.0f} s of the budget, and "
+                f"the A/B test takes {self._ab_s(fewest_blocks()):.0f} s; give a larger --budget."
+            )
         return self._decide(winner, tested, baseline)
+
+    def _end(self, outcome: Outcome, because: str) -> None:
+        """Before a decision: what was about to be turned on is no winner."""
+        self._journal.found |= {"outcome": outcome, "winner": {}, "undo": []}
+        self._journal.why.append(because)
+
+    def _check_server(self) -> None:
+        """When the last run failed: whether it was the setting's fault. Raises TrialFailed when the server is gone."""
+        if self._journal.trials[-1].failed:
+            self._journal.live("verify", {})
 
     # -- baseline -------------------------------------------------------------------------------------------------
 
     def _baseline(self) -> LiveRun:
         self._watcher.phase("baseline", 1)
         run = self._journal.live("baseline", {})
+        if not run.observation.answered_ms.size:
+            raise TrialFailed(
+                f"none of {run.observation.sent} requests was answered well with the server's own settings; "
+                "check the load with `paceline measure`"
+            )
         self._trace = self._bench.trace()
         self._journal.found["workload"] = _about(self._order.source, self._trace)
         self._journal.found["baseline"] = slo_values(self._goal, told(self._goal, run.observation))
@@ -133,10 +183,9 @@ class Tuner:
             f"{simulator.simulated:,} simulations in {simulator.seconds:.1f} s; best looks "
             f"{label(ranked[0].setting)}: p95 {ranked[0].values['p95_ms']:.1f} ms"
         )
-        chosen = search.candidates(order.candidates)
-        if not chosen:
-            self._journal.why.append("In simulation every setting does the same as the baseline.")
-        return chosen
+        died = {key(trial.setting) for trial in self._journal.trials if trial.failed}
+        chosen = search.candidates(order.candidates + len(died))
+        return [setting for setting in chosen if key(setting) not in died][: order.candidates]
 
     def _tried_out(self, baseline: LiveRun) -> list[Setting]:
         """Black box: the best of what a live search proposes, with two thirds of the runs that are left."""
@@ -172,11 +221,7 @@ class Tuner:
         changing = {knob.name for knob in order.space.knobs if knob.quality} & setting.keys()
         if not changing:
             return True
-        if order.gate is None:
-            self._journal.warnings.append(
-                f"{label(setting)} changes answers and nothing measures their quality: left out."
-            )
-            return False
+        assert order.gate is not None, "knobs that nobody judges are not turned"
         found = self._journal.found
         if "quality" not in found:
             self._watcher.phase("quality", None)
@@ -263,9 +308,11 @@ class Tuner:
         duration_s = self._bench.duration_s / self._speed
         return max(1, min(int(duration_s / SEGMENT_S), self._bench.requests // SEGMENT_REQUESTS))
 
-    def _ab(self, winner: Setting, baseline: LiveRun) -> Tested:
-        """Winner against baseline, block by block, both on trial in turns."""
+    def _ab(self, winner: Setting, baseline: LiveRun) -> Tested | None:
+        """Winner against baseline, block by block, both on trial in turns; None when there is no time for it."""
         room = self._journal.left_s / self._ab_s(1)
+        if room < ROOM * fewest_blocks():
+            return None
         blocks = max(fewest_blocks(), min(BLOCKS, int(room)))
         self._watcher.phase("A/B", 2 * blocks)
         turn = {"a": 0, "b": 0}
@@ -294,6 +341,12 @@ class Tuner:
             seed=self._order.seed,
             on_block=told_block,
         )
+        for name, side in (("the baseline", tested.a), (label(winner), tested.b)):
+            if side.failures:
+                self._journal.warnings.append(
+                    f"{len(side.failures)} of {len(tested.blocks)} runs of {name} in the A/B test failed: "
+                    f"{side.failures[0]}"
+                )
         self._journal.found["ab"] = self._ab_result(tested, self._contest(baseline))
         return tested
 
@@ -322,6 +375,8 @@ class Tuner:
     def _decide(self, winner: Setting, tested: Tested, baseline: LiveRun) -> Outcome:
         change = tested.change
         spread = _percent(change.value, change.low, change.high)
+        if change.outcome == "undecided":
+            self._check_server()
         if change.outcome != "better":
             said = {
                 "worse": f"The best candidate ({label(winner)}) is worse than the baseline: {spread}.",
@@ -331,6 +386,12 @@ class Tuner:
             }[change.outcome]
             self._journal.found["after"] = self._journal.found["baseline"]
             return self._keep(said)
+        missed = self._goal.binding(tested.b.values)
+        if missed is not None and self._goal.binding(tested.a.values) is None:
+            self._journal.found["after"] = self._journal.found["baseline"]
+            return self._keep(
+                f"{label(winner)} changes it by {spread}, but misses {missed.label}, which the baseline holds."
+            )
         self._journal.found["winner"] = dict(winner)
         self._journal.found["after"] = slo_values(self._goal, dict(tested.b.values))
         self._journal.why += [
@@ -359,17 +420,19 @@ class Tuner:
         self._journal.why.append("The baseline stays.")
         return "kept"
 
-    def _nothing_holds(self) -> Outcome:
-        """No candidate holds the SLO: which comes closest, and what binds."""
+    def _nothing_holds(self, because: str) -> Outcome:
+        """There is no winner: the baseline stays if it holds the SLO, else which setting comes closest, and what binds."""
         tried = [
             trial for trial in self._journal.trials if trial.violation is not None and trial.phase != "a/b"
         ]
         closest = min(tried, key=lambda trial: trial.violation or 0.0)
-        if closest.violation == 0.0 and not closest.setting:
-            return self._keep("The baseline holds the SLO and no candidate does.")
         binding = self._goal.binding(closest.values)
         if binding is None:
-            return self._keep("No candidate could be run.")
+            return self._keep(
+                f"{label(closest.setting)} held the SLO once and not again; more live runs (--max-runs) could tell."
+                if closest.setting
+                else because
+            )
         self._journal.found["closest"] = closest.setting
         self._journal.found["after"] = slo_values(self._goal, closest.values)
         self._journal.why.append(

@@ -15,12 +15,13 @@ def tuned(report: TuneReport) -> str:
     """TOML with the winner's values, each beside the one it replaces; for `paceline serve --config`."""
     lines = [
         f"# Tuned by Paceline {report.paceline} on {report.made_at} for {report.url}",
-        *(f"# {sentence}" for sentence in report.why),
+        *(f"# {' '.join(sentence.splitlines())}" for sentence in report.why),
         *(f"# Undo: {line}" for line in report.undo),
     ]
     group = None
-    for name in sorted(report.winner):
-        here, _, last = name.rpartition(".")
+    # By table, those without one first: TOML opens each table once, and nothing behind it is outside.
+    for here, last in sorted(name.rpartition(".")[::2] for name in report.winner):
+        name = f"{here}.{last}" if here else last
         if here != group:
             group = here
             lines += ["", *([f"[{'.'.join(map(_key, here.split('.')))}]"] if here else [])]

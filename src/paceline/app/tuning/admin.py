@@ -9,8 +9,14 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from paceline.base.errors import ConfigError, PacelineError, Unauthorised, Unreachable
-from paceline.tune.bench import TrialFailed
+from paceline.base.errors import (
+    ConfigError,
+    LeaseUnknown,
+    PacelineError,
+    TrialFailed,
+    Unreachable,
+    error_of_code,
+)
 from paceline.tune.calibrate.batch_log import BatchLog
 from paceline.tune.setting import Setting, Value
 
@@ -21,19 +27,10 @@ RENEWALS: Final = 4.0
 TIMEOUT_S: Final = 10.0
 
 
-class _Refused(PacelineError):  # noqa: N818 - as the tree's names
-    """The server answered, and said no."""
-
-    def __init__(self, message: str, *, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        """Code of its problem document."""
-
-
 class Admin:
     """`/admin` of one server. The lease is renewed by a thread, so a run may take as long as it likes."""
 
-    def __init__(self, url: str, token: str, *, insecure: bool = False) -> None:
+    def __init__(self, url: str, token: str, *, insecure: bool = False, lease_s: float = LEASE_S) -> None:
         parts = urlsplit(url)
         self.root = f"{parts.scheme}://{parts.netloc}"
         self._client = httpx.Client(
@@ -43,6 +40,7 @@ class Admin:
             verify=not insecure,
             trust_env=False,
         )
+        self._lease_s = lease_s
         self._lease: str | None = None
         self._on_trial: dict[str, Value] = {}
         self._batches_from = 0
@@ -53,7 +51,7 @@ class Admin:
     # -- reading --------------------------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """Every setting by name: value, live, tune, grid and so on. Raises ConfigError, Unauthorised, Unreachable."""
+        """Every setting by name: value, live, tune, grid and so on. Raises ConfigError and Unreachable."""
         answer = self._call("GET", "/admin/settings")
         return {entry["name"]: entry for entry in answer["settings"]}
 
@@ -93,7 +91,7 @@ class Admin:
             self._on_trial = dict(setting)
 
     def _change(self, changes: Mapping[str, Value]) -> None:
-        body: dict[str, Any] = {"changes": dict(changes), "lease_s": LEASE_S}
+        body: dict[str, Any] = {"changes": dict(changes), "lease_s": self._lease_s}
         if self._lease:
             body["lease"] = self._lease
         try:
@@ -148,14 +146,13 @@ class Admin:
 
     def _keep_renewing(self, lease: str, ending: threading.Event) -> None:
         missed = 0
-        while not ending.wait(LEASE_S / RENEWALS):
+        while not ending.wait(self._lease_s / RENEWALS):
             try:
-                self._call("POST", f"/admin/settings/lease/{quote(lease)}", {"lease_s": LEASE_S})
+                self._call("POST", f"/admin/settings/lease/{quote(lease)}", {"lease_s": self._lease_s})
                 missed = 0
             except PacelineError as error:
                 missed += 1
-                gone = isinstance(error, _Refused) and error.reason == "lease_unknown"
-                if gone or missed >= RENEWALS:
+                if isinstance(error, LeaseUnknown) or missed >= RENEWALS:
                     self._lost = f"the lease on the trial settings was lost ({error.message})"
                     return
 
@@ -173,14 +170,17 @@ class Admin:
             return found
         said, code = _problem(answer)
         if answer.status_code == 401:
-            raise Unauthorised(f"{self.root} refused the admin token: {said}; give --admin-token")
+            raise ConfigError(
+                f"{self.root} refused the admin token: {said}; give --admin-token, the value of the server's admin.token",
+                param="admin_token",
+            )
         if answer.status_code == 404 and path == "/admin/settings":
             raise ConfigError(
                 f"{self.root} lets nobody change its settings; start it with --set admin.token=SECRET "
                 "(and give --admin-token), or tune it as a black box with --launch",
                 param="url",
             )
-        raise _Refused(said, reason=code)
+        raise error_of_code(code, said)
 
 
 def _problem(answer: httpx.Response) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from array import array
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace as changed
 
-from paceline.base.errors import PacelineError
+from paceline.base.errors import ConfigError, PacelineError, TrialFailed
 from paceline.measure.exchange import exchange
 from paceline.measure.load.bodies import prefixed
 from paceline.measure.load.request import serialise
@@ -24,7 +25,7 @@ from paceline.measure.load.words import WORDS
 from paceline.measure.plan import Plan
 from paceline.measure.records.record import RunFile, Tier
 from paceline.measure.session import Onlooker, Prepared, carry_out, prepare
-from paceline.tune.bench import LiveRun, TrialFailed
+from paceline.tune.bench import LiveRun
 from paceline.tune.calibrate.batch_log import BatchLog
 from paceline.tune.observation import Observation
 from paceline.tune.setting import Setting
@@ -34,8 +35,10 @@ PROBE_TIMEOUT_S: Final = 30.0
 FIRST_TOKEN_ID: Final = 2_000
 """Probes are token ids; those below are special ones and punctuation in every vocabulary we know."""
 TOKEN_IDS: Final = 20_000
-COOL_DOWN_S: Final = 5.0
-"""A server that was overloaded gets so long at most to finish what it still has."""
+LEAST_REQUESTS: Final = 40
+"""Of a trial: two are above the p95 of so many."""
+REFUSED: Final = {429, 503}
+"""Of a probe that the server did not take: its gate knows its own limits, and nothing has failed."""
 
 
 class TunedServer(Protocol):
@@ -45,7 +48,7 @@ class TunedServer(Protocol):
         """Put it on trial. Raises TrialFailed."""
 
     def take_batches(self) -> BatchLog:
-        """What it ran since the last call."""
+        """What it ran since the last call. Raises PacelineError when it does not answer."""
 
     def revert(self) -> None:
         """Back to the baseline."""
@@ -58,7 +61,7 @@ class TunedServer(Protocol):
 
 
 class LoadBench:
-    """See `tune.bench.Bench`. Every run sends the trace's texts behind a word of its own, so nothing is cached."""
+    """See `tune.bench.Bench`. Every run sends the trace's texts behind two words of its own, so nothing is cached."""
 
     def __init__(
         self, plan: Plan, server: TunedServer, *, interrupted: Callable[[], bool] = lambda: False
@@ -67,27 +70,33 @@ class LoadBench:
         self._plan = plan
         self._server = server
         self._interrupted = interrupted
-        self._prefixes = (
-            f"{first}{'' if not turn else f' {WORDS[turn - 1]}'}" for turn in count() for first in WORDS
-        )
-        self._probes = count(1)
+        # From where no other tune began: the server may still have the answers of the one before in its cache.
+        began = secrets.randbelow(len(WORDS) ** 2)
+        self._prefixes = (" ".join(_pair(began + run)) for run in count())
+        self._probes = count(secrets.randbits(63))
         self._whole: RunFile | None = None
         self._schedule = prepare(plan).schedule
         if not len(self._schedule.at_ns):
-            raise TrialFailed("a closed loop has no trace to replay; give --rate or --trace")
+            raise ConfigError("a closed loop has no trace to replay; give --rate or --trace", param="rate")
+        if len(self._schedule.at_ns) < LEAST_REQUESTS:
+            raise ConfigError(
+                f"a trial of {len(self._schedule.at_ns)} requests tells nothing of a p95; send {LEAST_REQUESTS} or more "
+                "with a higher --rate, a longer --duration or a longer --trace",
+                param="duration",
+            )
         self.requests = len(self._schedule.at_ns)
         self.duration_s = self._schedule.duration_ns / 1e9
 
     def run(self, setting: Setting, *, speed: float = 1.0, part: tuple[int, int] | None = None) -> LiveRun:
         """See `Bench.run`."""
         self._server.try_out(setting)
-        self._server.take_batches()
+        self.take_batches()
         run = self._replay(speed, part)
         if self._whole is None and part is None:
             self._whole = run
         if not self._server.alive():
             raise TrialFailed("the server died during the run")
-        return LiveRun(observation_of(run), self._server.take_batches())
+        return LiveRun(observation_of(run), self.take_batches())
 
     def _replay(self, speed: float, part: tuple[int, int] | None) -> RunFile:
         prepared = prepare(
@@ -111,19 +120,27 @@ class LoadBench:
 
     def probe(self, rows: int, length: int) -> None:
         """See `Bench.probe`; the answer does not matter, what the server then tells of its batches does."""
+        if self._interrupted():
+            raise KeyboardInterrupt
         source = np.random.default_rng(next(self._probes))
         ids = source.integers(FIRST_TOKEN_ID, FIRST_TOKEN_ID + TOKEN_IDS, (rows, length)).tolist()
         body = msgspec.json.encode({"model": self._plan.payload.model, "input": ids})
         request = serialise(changed(self._plan, keep_alive=False), body)
-        answer = exchange(self._plan.target, request, PROBE_TIMEOUT_S)
-        if answer.status >= 500:
+        try:
+            answer = exchange(self._plan.target, request, PROBE_TIMEOUT_S)
+        except PacelineError as error:
+            raise TrialFailed(error.message) from None
+        if answer.status >= 500 and answer.status not in REFUSED:
             raise TrialFailed(
                 f"a probe of {rows} x {length} tokens was answered {answer.status}: {answer.excerpt()}"
             )
 
     def take_batches(self) -> BatchLog:
         """See `Bench.take_batches`."""
-        return self._server.take_batches()
+        try:
+            return self._server.take_batches()
+        except PacelineError as error:
+            raise TrialFailed(error.message) from None
 
     def revert(self) -> None:
         """See `Bench.revert`."""
@@ -132,6 +149,12 @@ class LoadBench:
     def keep(self, setting: Setting) -> None:
         """See `Bench.keep`."""
         self._server.keep(setting)
+
+
+def _pair(number: int) -> tuple[str, str]:
+    """Two words; the same ones again after all pairs."""
+    first, second = divmod(number % len(WORDS) ** 2, len(WORDS))
+    return WORDS[second], WORDS[first]
 
 
 def cut(schedule: Schedule, speed: float, part: tuple[int, int] | None) -> Schedule:

@@ -11,13 +11,12 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from paceline.app.tuning.bench import TunedServer
-from paceline.base.errors import PacelineError
+from paceline.base.errors import PacelineError, TrialFailed
 from paceline.measure.exchange import exchange
 from paceline.measure.load.bodies import bodies
 from paceline.measure.load.request import serialise
 from paceline.measure.load.trace import load_trace
 from paceline.measure.plan import Plan
-from paceline.tune.bench import TrialFailed
 from paceline.tune.setting import Setting
 
 SAMPLES: Final = 256
@@ -62,6 +61,8 @@ class NeighbourGate:
 
     def _vectors(self) -> npt.NDArray[np.float32]:
         texts = self._texts()
+        if not texts:
+            raise TrialFailed("the load has no texts that could be scored, only token ids")
         rows: list[list[float]] = []
         for start in range(0, len(texts), AT_A_TIME):
             body = msgspec.json.encode(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from paceline.base.errors import PacelineError
-from paceline.tune.bench import TrialFailed
+from paceline.base.errors import PacelineError, TrialFailed
 from paceline.tune.calibrate.batch_log import BatchLog
 from paceline.tune.launched import LaunchedServer
 from paceline.tune.setting import Setting

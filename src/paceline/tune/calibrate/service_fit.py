@@ -17,8 +17,10 @@ from paceline.tune.calibrate.batch_log import BatchLog, Floats
 
 LEAST_BATCHES = 20
 """Fewer say too little about five numbers."""
-ROUNDS = 4
-"""Of base and slow-down in turns; the change after that is below a thousandth."""
+ROUNDS = 24
+"""Of base and slow-down in turns at most."""
+SETTLED = 3e-4
+"""Change of the slow-down from one round to the next that ends them."""
 TRIM = 3.0
 """Relative errors beyond this many times the usual are page faults and neighbours, not the engine."""
 _SUBSETS = [subset for size in range(1, 5) for subset in combinations(range(4), size)]
@@ -87,9 +89,14 @@ def _fit(log: BatchLog, spread: float) -> ServiceFit:
         base = columns @ theta
         if not others.any():
             break
-        # run/base = 1 + k*others, by least squares over the batches that had company
-        excess = log.run_s / np.maximum(base, 1e-9) - 1.0
-        contention = max(0.0, float(excess @ others / (others @ others)))
+        # base * (1 + k*others) / run nearest to 1, the same loss as above: in turns both go down to its least. The
+        # other way round, run over base, would let one batch that was hit stand for a slow-down of all.
+        share = base / log.run_s
+        slowed_share = share * others
+        before = contention
+        contention = max(0.0, float(slowed_share @ (1.0 - share) / max(slowed_share @ slowed_share, 1e-12)))
+        if abs(contention - before) < SETTLED:
+            break
     a, b, c, d = theta.tolist()
     return ServiceFit(a, b, c, d, contention, spread)
 
