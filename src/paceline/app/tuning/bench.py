@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from math import nan
@@ -61,15 +61,18 @@ class LoadBench:
     """See `tune.bench.Bench`. Every run sends the trace's texts behind a word of its own, so nothing is cached."""
 
     def __init__(
-        self, plan: Plan, server: TunedServer, *, interrupted: Callable[[], bool] = lambda: False
+        self,
+        plan: Plan,
+        server: TunedServer,
+        *,
+        interrupted: Callable[[], bool] = lambda: False,
+        supply: Iterator[str] | None = None,
     ) -> None:
-        """Raises ConfigError for a plan that cannot be carried out."""
+        """Benches of one `supply` never send the same text twice. Raises ConfigError for a plan that cannot be run."""
         self._plan = plan
         self._server = server
         self._interrupted = interrupted
-        self._prefixes = (
-            f"{first}{'' if not turn else f' {WORDS[turn - 1]}'}" for turn in count() for first in WORDS
-        )
+        self._prefixes = prefixes() if supply is None else supply
         self._probes = count(1)
         self._whole: RunFile | None = None
         self._schedule = prepare(plan).schedule
@@ -132,6 +135,13 @@ class LoadBench:
     def keep(self, setting: Setting) -> None:
         """See `Bench.keep`."""
         self._server.keep(setting)
+
+
+def prefixes() -> Iterator[str]:
+    """A word or two for each run, never the same."""
+    for turn in count():
+        for first in WORDS:
+            yield first if not turn else f"{first} {WORDS[turn - 1]}"
 
 
 def cut(schedule: Schedule, speed: float, part: tuple[int, int] | None) -> Schedule:
@@ -210,4 +220,4 @@ def workload_of(prepared: Prepared, run: RunFile) -> Workload:
     return Workload.from_requests(np.array(schedule.at_ns) / 1e9, tokens, np.array(key, dtype=np.int32))
 
 
-__all__ = ["LoadBench", "TunedServer", "cut", "observation_of", "prefixed", "workload_of"]
+__all__ = ["LoadBench", "TunedServer", "cut", "observation_of", "prefixed", "prefixes", "workload_of"]
