@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import count
 from math import nan
 from pathlib import Path
+from secrets import randbelow
 from typing import Final, Protocol
 
 import msgspec
@@ -58,7 +59,7 @@ class TunedServer(Protocol):
 
 
 class LoadBench:
-    """See `tune.bench.Bench`. Every run sends the trace's texts behind a word of its own, so nothing is cached."""
+    """See `tune.bench.Bench`. Every run sends the trace's texts behind two words of its own, so nothing is cached."""
 
     def __init__(
         self,
@@ -138,10 +139,14 @@ class LoadBench:
 
 
 def prefixes() -> Iterator[str]:
-    """A word or two for each run, never the same."""
-    for turn in count():
-        for first in WORDS:
-            yield first if not turn else f"{first} {WORDS[turn - 1]}"
+    """Two words for each run, all pairs in turn.
+
+    They begin at a pair drawn anew: a second tune of the same server with the same seed must not find its texts cached.
+    """
+    words = len(WORDS)
+    for turn in count(randbelow(words**2)):
+        first, second = divmod(turn % words**2, words)
+        yield f"{WORDS[first]} {WORDS[second]}"
 
 
 def cut(schedule: Schedule, speed: float, part: tuple[int, int] | None) -> Schedule:

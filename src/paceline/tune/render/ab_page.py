@@ -12,11 +12,11 @@ from paceline.base.page.marks import facts, icon, section, table, typeset
 from paceline.base.page.svg import tag
 from paceline.tune.ab import Segment
 from paceline.tune.ab_report import AbReport
-from paceline.tune.render.ab_words import STATE, WORDS, because, failures, headline, load, side
+from paceline.tune.render.ab_words import STATE, WORDS, because, difference, failures, headline, load, side
 from paceline.tune.render.chart.ab_blocks import ab_blocks
 from paceline.tune.render.decision import slo_cell
 from paceline.tune.render.proof import ab_sides, ab_told
-from paceline.tune.render.wording import bound, changed, metric, relative
+from paceline.tune.render.wording import bound, metric, relative
 from paceline.tune.report import Range
 
 
@@ -81,7 +81,7 @@ def _objectives(report: AbReport) -> str:
             escape(a.objective.label),
             slo_cell(a),
             slo_cell(b),
-            typeset(changed(a.value, b.value)),
+            typeset(difference(report, a, b)),
             typeset(bound(a.objective, a.objective.target)),
             typeset(bound(a.objective, a.objective.critical)),
         ]

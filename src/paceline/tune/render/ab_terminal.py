@@ -10,9 +10,9 @@ from paceline.base.figures import duration, measured
 from paceline.base.slo import STATES
 from paceline.base.terminal import Facts, facts, print_sections, table, verdict
 from paceline.tune.ab_report import AbReport
-from paceline.tune.render.ab_words import COLOURS, WORDS, because, failures, headline, load, side
+from paceline.tune.render.ab_words import COLOURS, WORDS, because, difference, failures, headline, load, side
 from paceline.tune.render.wording import COLOURS as STATE_COLOURS
-from paceline.tune.render.wording import bound, changed, found, metric, relative
+from paceline.tune.render.wording import bound, found, metric, relative
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +29,7 @@ def _sections(report: AbReport, files: Mapping[str, object], width: int) -> Iter
     word = WORDS[report.outcome]
     yield verdict(word, f"{headline(report)}; {because(report)}", width, COLOURS[word])
     yield facts(_about(report), width, colours=STATE_COLOURS)
-    if report.blocks:
+    if report.blocks and report.ab.metric not in {objective.name for objective in report.objectives}:
         yield _compared(report)
     if report.blocks and report.objectives:
         yield _objectives(report)
@@ -49,7 +49,7 @@ def _about(report: AbReport) -> Facts:
 
 
 def _compared(report: AbReport) -> RenderableType:
-    """What the verdict is about."""
+    """What the verdict is about, where it is no objective."""
     ab = report.ab
     name, unit = metric(ab.metric, report.objectives)
     values = (measured(each.get(ab.metric), unit) for each in (ab.baseline_values, ab.candidate_values))
@@ -67,7 +67,7 @@ def _objectives(report: AbReport) -> RenderableType:
             STATES[a.state],
             found(b),
             STATES[b.state],
-            changed(a.value, b.value),
+            difference(report, a, b),
         )
         for a, b in zip(report.a.slo, report.b.slo, strict=True)
     ]

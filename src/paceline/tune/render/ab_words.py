@@ -7,7 +7,8 @@ from typing import Final
 from paceline.base.figures import duration, number
 from paceline.base.slo import State
 from paceline.tune.ab_report import AbOutcome, AbReport, Contender
-from paceline.tune.render.wording import ab_line
+from paceline.tune.render.wording import ab_line, changed, relative
+from paceline.tune.report import SloValue
 from paceline.tune.setting import label
 
 WORDS: Final[dict[AbOutcome, str]] = {
@@ -84,3 +85,9 @@ def failures(contender: Contender, blocks: int) -> str:
     if not contender.failures:
         return ""
     return f"failed in {len(contender.failures)} of {blocks} blocks: {contender.failures[-1]}"
+
+
+def difference(report: AbReport, a: SloValue, b: SloValue) -> str:
+    """From A to B: with its interval for what was compared, of the medians for the other objectives."""
+    compared = a.objective.name == report.ab.metric
+    return relative(report.ab.change) if compared else changed(a.value, b.value)
