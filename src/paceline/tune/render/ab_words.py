@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from paceline.base.figures import duration, number
+from paceline.base.figures import duration, level
 from paceline.base.slo import State
 from paceline.tune.ab_report import AbOutcome, AbReport, Contender
 from paceline.tune.render.wording import ab_line, changed, relative
@@ -41,8 +41,8 @@ STATE: Final[dict[AbOutcome, State]] = {
 
 def headline(report: AbReport) -> str:
     """The verdict in a sentence, with both values and the change between them."""
-    change = ab_line(report.ab, report.objectives)
-    within = f"{number(100 * (report.ab.margin or 0.0))} %"
+    change = report.ab.change.reason or ab_line(report.ab, report.objectives)
+    within = f"{level(100 * (report.ab.margin or 0.0))} %"
     match report.outcome:
         case "better" | "worse":
             return f"B is {report.outcome} than A: {change}"
