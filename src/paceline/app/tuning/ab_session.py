@@ -18,8 +18,10 @@ from paceline.app.tuning.as_it_is import AsItIs
 from paceline.app.tuning.bench import LoadBench, prefixes
 from paceline.base.errors import ConfigError, PacelineError
 from paceline.base.figures import measured
+from paceline.measure.exchange import exchange
 from paceline.measure.plan import Plan
 from paceline.measure.records.host import this_host
+from paceline.measure.session import prepare
 from paceline.tune.ab import AbResult, AbStopped, Block, Segment, Side, run_ab
 from paceline.tune.ab_report import AbOutcome, AbReport, Contender
 from paceline.tune.ab_summary import change_of, metric_of, summary
@@ -74,9 +76,10 @@ def on_one_server(
 ) -> Iterator[Contest]:
     """Both settings on the same server, which is back on its own afterwards.
 
-    Raises PacelineError when it does not take one of them, before any load is sent.
+    Raises PacelineError when it does not answer, or does not take one of them, before any load is sent.
     """
     a, b = sides
+    _check_answer(plan)
     try:
         for side in sides:
             try:
@@ -90,13 +93,18 @@ def on_one_server(
 
 
 def on_two_servers(plan_a: Plan, plan_b: Plan, source: str, interrupted: Callable[[], bool]) -> Contest:
-    """The same requests to both, as they are. Raises ConfigError when the two do not speak alike."""
+    """The same requests to both, as they are.
+
+    Raises ConfigError when the two do not speak alike, and PacelineError when one does not answer the first request.
+    """
     if plan_a.payload.task != plan_b.payload.task:
         raise ConfigError(
             f"{plan_a.target.url} answers {plan_a.payload.task} and {plan_b.target.url} {plan_b.payload.task}; "
             "--task says what to ask of both",
             param="task",
         )
+    for plan in (plan_a, plan_b):
+        _check_answer(plan)
     # One supply for both: they may share a cache, or be the same server.
     supply = prefixes()
     benches = [LoadBench(plan, AsItIs(), interrupted=interrupted, supply=supply) for plan in (plan_a, plan_b)]
@@ -109,6 +117,16 @@ def on_two_servers(plan_a: Plan, plan_b: Plan, source: str, interrupted: Callabl
         plan_b=plan_b,
         source=source,
     )
+
+
+def _check_answer(plan: Plan) -> None:
+    """One request of the load ahead of it. Raises Unreachable, and PacelineError for an answer that is a failure."""
+    answer = exchange(plan.target, prepare(plan).payloads[0], plan.timeout_s)
+    if answer.status >= 400:
+        raise PacelineError(
+            f"{plan.target.url} answers {answer.status} to the first request ({answer.excerpt()}); check it with "
+            "`paceline measure`"
+        )
 
 
 def carry_out(contest: Contest, rules: Rules, watcher: Watcher) -> AbReport:
