@@ -21,7 +21,7 @@ from paceline.cli.measure_options import (
 )
 from paceline.cli.measure_plan import plan_of
 from paceline.cli.measure_run import with_task
-from paceline.cli.tune_options import AskedOptions, GoalOptions, ReplayOptions
+from paceline.cli.tune_options import AskedOptions, ContestOptions, ReplayOptions
 from paceline.measure.plan import ClosedLoop, OpenLoop, Plan, Stage
 from paceline.measure.scenarios.duration import duration_s
 from paceline.measure.scenarios.scenario import Phase
@@ -40,7 +40,7 @@ DEFAULT_THRESHOLDS: Final = ("p(95)<300", "errors<0.5%")
 PLAIN_RATE: Final = 1.0
 
 
-def goal_of(options: GoalOptions) -> Goal:
+def goal_of(options: ContestOptions) -> Goal:
     """Raises ConfigError for thresholds and objectives that do not exist."""
     of_file = () if options.slo is None else read_slo(options.slo)
     written = merged(of_file, options.threshold) or DEFAULT_THRESHOLDS
@@ -52,7 +52,7 @@ def goal_of(options: GoalOptions) -> Goal:
     return Goal(parse(written), next(aim for aim in AIMS if aim == options.objective))
 
 
-def margin_of(options: GoalOptions) -> float:
+def margin_of(options: ContestOptions) -> float:
     """The margin as a share. Raises ConfigError."""
     return share(options.margin)
 

@@ -16,6 +16,7 @@ from paceline.base.clock import Clock, monotonic
 from paceline.base.errors import ConfigError, TrialFailed
 from paceline.tune.ab import AbResult as Tested
 from paceline.tune.ab import Block, run_ab
+from paceline.tune.ab_summary import change_of, summary
 from paceline.tune.apply import Rollout, steps
 from paceline.tune.bench import Bench, LiveRun
 from paceline.tune.blackbox import BlackBoxSearch
@@ -25,7 +26,7 @@ from paceline.tune.journal import Journal, slo_values, told
 from paceline.tune.observation import Observation
 from paceline.tune.order import Order
 from paceline.tune.quality import check
-from paceline.tune.report import AbResult, Outcome, Range, Standing, TuneReport, Workload
+from paceline.tune.report import Outcome, Range, Standing, TuneReport, Workload
 from paceline.tune.search import Search
 from paceline.tune.setting import Setting, key, label, spelled
 from paceline.tune.simulator import SATURATED, Expected, Simulator, interval
@@ -326,7 +327,7 @@ class Tuner:
             return self._journal.live("a/b", setting, speed=self._speed, part=part).observation
 
         def told_block(block: Block) -> None:
-            change = block.so_far
+            change = change_of(block.so_far, self._goal)
             low, high = (
                 "?" if limit is None else f"{100 * limit:+.0f}" for limit in (change.low, change.high)
             )
@@ -347,7 +348,7 @@ class Tuner:
                     f"{len(side.failures)} of {len(tested.blocks)} runs of {name} in the A/B test failed: "
                     f"{side.failures[0]}"
                 )
-        self._journal.found["ab"] = self._ab_result(tested, self._contest(baseline))
+        self._journal.found["ab"] = summary(tested, self._contest(baseline), self._order.margin)
         return tested
 
     def _contest(self, baseline: LiveRun) -> Goal:
@@ -357,24 +358,11 @@ class Tuner:
             return self._goal
         return Goal((missed, *(one for one in self._goal.objectives if one.name != missed.name)), "latency")
 
-    def _ab_result(self, tested: Tested, contest: Goal) -> AbResult:
-        change = tested.change
-        return AbResult(
-            blocks=len(tested.blocks),
-            metric=_metric(contest),
-            margin=self._order.margin,
-            change=Range(change.value, change.low, change.high),
-            verdict=change.outcome,
-            baseline_values=_scored(tested.a.values, tested.a.score, contest),
-            candidate_values=_scored(tested.b.values, tested.b.score, contest),
-            points=[[block.so_far.value, block.so_far.low, block.so_far.high] for block in tested.blocks],
-        )
-
     # -- decide ---------------------------------------------------------------------------------------------------
 
     def _decide(self, winner: Setting, tested: Tested, baseline: LiveRun) -> Outcome:
-        change = tested.change
-        spread = _percent(change.value, change.low, change.high)
+        change, shown = tested.change, change_of(tested.change, self._goal)
+        spread = _percent(shown.value, shown.low, shown.high)
         if change.outcome == "undecided":
             self._check_server()
         if change.outcome != "better":
@@ -490,15 +478,6 @@ def _proof(blocks: int, spread: str) -> str:
 def _percent(value: float | None, low: float | None, high: float | None) -> str:
     shown = ["?" if one is None else f"{100 * one:+.1f}" for one in (value, low, high)]
     return f"{shown[0]} % [{shown[1]}, {shown[2]}]"
-
-
-def _metric(contest: Goal) -> str:
-    return {"latency": contest.latency_quantity, "cost": "cpu_s", "throughput": "good_per_s"}[contest.aim]
-
-
-def _scored(values: dict[str, float], score: float | None, contest: Goal) -> dict[str, float]:
-    name = _metric(contest)
-    return values if score is None or name in values else values | {name: abs(score)}
 
 
 def _about(source: str, trace: Trace) -> Workload:

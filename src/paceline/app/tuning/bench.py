@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from math import nan
@@ -64,15 +64,18 @@ class LoadBench:
     """See `tune.bench.Bench`. Every run sends the trace's texts behind two words of its own, so nothing is cached."""
 
     def __init__(
-        self, plan: Plan, server: TunedServer, *, interrupted: Callable[[], bool] = lambda: False
+        self,
+        plan: Plan,
+        server: TunedServer,
+        *,
+        interrupted: Callable[[], bool] = lambda: False,
+        supply: Iterator[str] | None = None,
     ) -> None:
-        """Raises ConfigError for a plan that cannot be carried out."""
+        """Benches of one `supply` never send the same text twice. Raises ConfigError for a plan that cannot be run."""
         self._plan = plan
         self._server = server
         self._interrupted = interrupted
-        # From where no other tune began: the server may still have the answers of the one before in its cache.
-        began = secrets.randbelow(len(WORDS) ** 2)
-        self._prefixes = (" ".join(_pair(began + run)) for run in count())
+        self._prefixes = prefixes() if supply is None else supply
         self._probes = count(secrets.randbits(63))
         self._whole: RunFile | None = None
         self._schedule = prepare(plan).schedule
@@ -151,10 +154,15 @@ class LoadBench:
         self._server.keep(setting)
 
 
-def _pair(number: int) -> tuple[str, str]:
-    """Two words; the same ones again after all pairs."""
-    first, second = divmod(number % len(WORDS) ** 2, len(WORDS))
-    return WORDS[second], WORDS[first]
+def prefixes() -> Iterator[str]:
+    """Two words for each run, all pairs in turn.
+
+    They begin at a pair drawn anew: a second tune of the same server with the same seed must not find its texts cached.
+    """
+    words = len(WORDS)
+    for turn in count(secrets.randbelow(words**2)):
+        first, second = divmod(turn % words**2, words)
+        yield f"{WORDS[first]} {WORDS[second]}"
 
 
 def cut(schedule: Schedule, speed: float, part: tuple[int, int] | None) -> Schedule:
@@ -233,4 +241,4 @@ def workload_of(prepared: Prepared, run: RunFile) -> Workload:
     return Workload.from_requests(np.array(schedule.at_ns) / 1e9, tokens, np.array(key, dtype=np.int32))
 
 
-__all__ = ["LoadBench", "TunedServer", "cut", "observation_of", "prefixed", "workload_of"]
+__all__ = ["LoadBench", "TunedServer", "cut", "observation_of", "prefixed", "prefixes", "workload_of"]
