@@ -83,12 +83,12 @@ def demo(
         raise ConfigError(
             f"--seconds {seconds:g}, --users {users}, --texts {texts}: give positive numbers, and 6000 texts at most"
         )
-    settings = options.load().settings  # a wrong setting is said here, once, and not by the server
-    token = settings.admin.token or secrets.token_urlsafe()
+    loaded = options.load()  # a wrong setting is said here, once, and not by the server
+    token = loaded.settings.admin.token or secrets.token_urlsafe()
     console = Console(highlight=False)
     with _server(options, token) as (url, process):
         verdict = asyncio.run(_show(console, url, process, (texts, users, seconds)))
-        status = show_tune(console, url, token) if tune else 0
+        status = show_tune(console, url, token, loaded) if tune else 0
     console.print(
         "\n`paceline serve` (or `make serve`) leaves a server running on http://127.0.0.1:8080; /docs shows its API.",
         soft_wrap=True,
@@ -96,9 +96,7 @@ def demo(
     return status or int(verdict == "critical")
 
 
-async def _show(
-    console: Console, url: str, process: psutil.Process, sizes: tuple[int, int, float]
-) -> State:
+async def _show(console: Console, url: str, process: psutil.Process, sizes: tuple[int, int, float]) -> State:
     """Everything up to the table of service levels; `sizes` are texts, users and seconds of the load test."""
     from paceline.client import AsyncClient  # noqa: PLC0415 - httpx is slow to import
 

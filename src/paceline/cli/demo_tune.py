@@ -13,6 +13,7 @@ from paceline.cli.measure_options import TargetOptions
 from paceline.cli.tune import finish
 from paceline.cli.tune_options import AskedOptions, GoalOptions, ReplayOptions, ResultOptions
 from paceline.cli.tune_plan import checked_plan, goal_of, load_plan, margin_of, offered
+from paceline.tune.simulation import fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from paceline.app.tuning.admin import Admin
+    from paceline.settings import Loaded
     from paceline.tune.report import TuneReport
     from paceline.tune.setting import Setting
 
@@ -40,16 +42,25 @@ FAILED: Final = ("failed", "interrupted")
 """Outcomes that the exit status of the demo tells; a tune without a gain is no failure."""
 
 
-def show_tune(console: Console, url: str, token: str) -> int:
+def show_tune(console: Console, url: str, token: str, loaded: Loaded) -> int:
     """Tune the server at `url`, print what came out, and return the exit status. Leaves files in a new folder.
 
-    Raises PacelineError when the server does not even stand the first run.
+    `loaded` are the settings that the server was started with. Raises PacelineError when it does not even stand the
+    first run.
     """
     from paceline.app.tuning.admin import Admin  # noqa: PLC0415 - httpx is slow to import
 
+    if not fleet.COMPILES:
+        console.print(
+            "\nNot tuned: numba is missing, and simulating takes minutes without it; "
+            "install it with: pip install 'paceline\\[tune]'",
+            soft_wrap=True,
+        )
+        return 0
     with closing(Admin(url, token)) as admin, until_interrupted() as interrupted:
-        admin.keep(GUIDE)
-        _introduce(console)
+        guide = guide_for(loaded)
+        admin.keep(guide)
+        _introduce(console, guide)
         report = _tuned(console, url, admin, interrupted)
     folder = Path(tempfile.mkdtemp(prefix="paceline-demo-"))
     console.print()
@@ -57,13 +68,20 @@ def show_tune(console: Console, url: str, token: str) -> int:
     return status if report.outcome in FAILED else 0
 
 
-def _introduce(console: Console) -> None:
-    console.print(
-        "\nThe server now runs with the settings of a usual guide: batches of up to "
-        f"{GUIDE['embed.batch.max_size']} texts, each waiting {GUIDE['embed.batch.max_wait_ms']:g} ms for more "
-        "(BATCH_MAX_SIZE=64, BATCH_FLUSH_TIMEOUT_MS=10). [bold]Tuning it[/bold], for p95 latency:",
-        soft_wrap=True,
+def guide_for(loaded: Loaded) -> Setting:
+    """What the guide changes: nothing for a user who has an opinion on batches already."""
+    return {} if any(name.startswith("embed.batch.") for name in loaded.origins) else GUIDE
+
+
+def _introduce(console: Console, guide: Setting) -> None:
+    baseline = (
+        f"now runs with the settings of a usual guide (BATCH_MAX_SIZE={guide['embed.batch.max_size']}, "
+        f"BATCH_FLUSH_TIMEOUT_MS={guide['embed.batch.max_wait_ms']:g}: every batch waits for rows until it is full or "
+        "the time is up), not with Paceline's defaults"
+        if guide
+        else "runs with your own settings of embed.batch"
     )
+    console.print(f"\nThe server {baseline}. [bold]Tuning it[/bold] for p95 latency:", soft_wrap=True)
 
 
 def _tuned(console: Console, url: str, admin: Admin, interrupted: Callable[[], bool]) -> TuneReport:
