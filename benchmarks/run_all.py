@@ -18,12 +18,14 @@ SCRIPTS = (
     "overload_simulated",
     "tune_selection",
     "tune_false_promotions",
+    "autoscale_day",
     "embed_engine",
     "embed_quality",
     "embed_layout",
     "hangups",
     "overload",
     "serve_embeddings",
+    "tune_simulation_rate",
 )
 
 

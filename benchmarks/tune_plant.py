@@ -44,9 +44,9 @@ class Load:
 
 
 LOADS = (
-    Load("steady", 250.0),
-    Load("bursty", 180.0, cv=3.0),
-    Load("cache-heavy", 500.0, distinct=400),
+    Load("steady", 400.0),
+    Load("bursty", 220.0, cv=3.0),
+    Load("cache-heavy", 900.0, distinct=400),
 )
 
 

@@ -160,6 +160,34 @@ def test_every_job_leads_at_last_under_overload():
     assert victim.queue_s < 6.0
 
 
+@given(st.lists(st.tuples(st.floats(0.0, 0.02), st.integers(1, 128)), min_size=1, max_size=80))
+def test_ageing_changes_nothing_among_jobs_of_one_class(arrivals):
+    """Everyone rises alike, so batches are the same whether jobs are lifted every millisecond or never."""
+    formed = []
+    for ageing_s in (1e-3, 3600.0):
+        queue, now, batches = queue_of(ageing_s=ageing_s, prior=(8e-3, 0.0, 5e-5, 0.0)), 0.0, []
+        for gap_s, length in arrivals:
+            now += gap_s
+            queue.put(Job(None, length), now)
+        while queue.depth:
+            now += 0.005
+            batch = queue.take(now)
+            if batch is not None:
+                batches.append(lengths_of(batch))
+                queue.finished(batch, now, 0.01)
+        formed.append(batches)
+
+    assert formed[0] == formed[1]
+
+
+def test_who_has_aged_still_counts_once():
+    """One short row may be padded to the leader's length for less than a run of its own costs; two might not."""
+    for now in (0.0, 10.0):
+        queue = queue_of([128, 8], prior=(8e-3, 0.0, 5e-5, 0.0), ageing_s=1.0)
+
+        assert lengths_of(queue.take(now)) == [128, 8]
+
+
 class TestWhoLeaves:
     def test_a_departed_job_is_never_run(self):
         queue = queue_of([8])

@@ -46,6 +46,9 @@ class TestATrace:
 
         assert (trace.duration_s, trace.key.tolist(), trace.request.tolist()) == (3.0, [0, 1, 2], [0, 1, 2])
 
+    def test_of_one_request_lasts_a_second_longer(self):
+        assert Workload.from_requests([0.5], [8]).duration_s == 1.5
+
 
 class TestIsRefused:
     @pytest.mark.parametrize(

@@ -31,10 +31,13 @@ from paceline.tune.statistics.elimination import Elimination
 from paceline.tune.watcher import Watcher
 from paceline.tune.workload import Workload as Trace
 
-BLOCKS: Final = 16
+BLOCKS: Final = 24
 """Of the A/B test at most, where the budget allows."""
-PARTS: Final = 2
-"""A block replays one part of the trace, each in its turn."""
+SEGMENT_S: Final = 1.5
+SEGMENT_REQUESTS: Final = 200
+"""A block replays one part of the trace on either side, at least so much of it: p95 of less is mostly luck."""
+RESTING_S: Final = 0.7
+"""Of a live run beside its load: getting ready, and reading the records."""
 SHOWN: Final = 2_000
 """Predictions in the report at most, the best ones."""
 
@@ -101,7 +104,7 @@ class Tuner:
 
     def _candidates(self, baseline: LiveRun) -> list[Setting]:
         if self._order.station is None:
-            return self._tried_out()
+            return self._tried_out(baseline)
         self._watcher.phase("calibrate", 3)
         calibrator = Calibrator(self._bench, self._order, self._journal, self._watcher, baseline, self._trace)
         simulator = self._simulator = calibrator.run()
@@ -135,16 +138,19 @@ class Tuner:
             self._journal.why.append("In simulation every setting does the same as the baseline.")
         return chosen
 
-    def _tried_out(self) -> list[Setting]:
-        """Black box: the best of what a live search proposes, with half of the runs that are left."""
+    def _tried_out(self, baseline: LiveRun) -> list[Setting]:
+        """Black box: the best of what a live search proposes, with two thirds of the runs that are left."""
         order = self._order
         runs = max(1, (order.max_runs - self._journal.runs) * 2 // 3)
         search = BlackBoxSearch(order.space.knobs, runs, seed=order.seed)
         self._watcher.phase("search live", runs)
+        first = baseline.observation
+        score = self._goal.log_score(first)
+        search.tell({}, score if isfinite(score) else None, self._goal.violation(self._goal.measured(first)))
         for _ in range(runs):
             if (
                 self._journal.left_s
-                < (2 * fewest_blocks() / PARTS + order.candidates + 1) * self._journal.run_s
+                < self._ab_s(fewest_blocks()) + (order.candidates + 1) * self._journal.run_s
             ):
                 break
             setting = search.propose()
@@ -250,7 +256,12 @@ class Tuner:
     # -- A/B ------------------------------------------------------------------------------------------------------
 
     def _ab_s(self, blocks: int) -> float:
-        return blocks * 2 * (self._bench.duration_s / PARTS / self._speed + 0.7)
+        return blocks * 2 * (self._bench.duration_s / self._parts() / self._speed + RESTING_S)
+
+    def _parts(self) -> int:
+        """Into how many parts the trace is cut."""
+        duration_s = self._bench.duration_s / self._speed
+        return max(1, min(int(duration_s / SEGMENT_S), self._bench.requests // SEGMENT_REQUESTS))
 
     def _ab(self, winner: Setting, baseline: LiveRun) -> Tested:
         """Winner against baseline, block by block, both on trial in turns."""
@@ -258,10 +269,11 @@ class Tuner:
         blocks = max(fewest_blocks(), min(BLOCKS, int(room)))
         self._watcher.phase("A/B", 2 * blocks)
         turn = {"a": 0, "b": 0}
-        size = self._bench.requests // PARTS
+        parts = self._parts()
+        size = self._bench.requests // parts
 
         def runner(side: str, setting: Setting) -> Observation:
-            number = turn[side] % PARTS
+            number = turn[side] % parts
             turn[side] += 1
             part = (number * size, (number + 1) * size)
             return self._journal.live("a/b", setting, speed=self._speed, part=part).observation

@@ -55,12 +55,12 @@ class Workload:
         keys: Sequence[int] | npt.NDArray[np.int32] | None = None,
         duration_s: float | None = None,
     ) -> Workload:
-        """Requests of one text each. Without `keys` all texts differ; without `duration_s` one mean gap follows."""
+        """Requests of one text each. Without `keys` all texts differ; without `duration_s` one mean gap follows the last."""
         arrive = np.asarray(arrive_s, dtype=np.float64)
         number = np.arange(len(arrive), dtype=np.int32)
         if duration_s is None and len(arrive):
             last = float(arrive[-1])
-            duration_s = last * len(arrive) / (len(arrive) - 1) if last > 0 else 1.0
+            duration_s = last + (last / (len(arrive) - 1) if len(arrive) > 1 and last > 0 else 1.0)
         return cls(
             arrive,
             np.asarray(lengths, dtype=np.int32),

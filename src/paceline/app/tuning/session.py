@@ -64,7 +64,7 @@ def running(
 
 
 @contextmanager
-def launched(
+def launched(  # noqa: PLR0913, PLR0917 - as `running`, with the command and its knobs
     plan: Plan, source: str, asked: Asked, command: str, knobs: Path, interrupted: Callable[[], bool]
 ) -> Iterator[tuple[LoadBench, Order]]:
     """Any server, started by us with each setting; it ends with the tune. Raises ConfigError, Unreachable."""

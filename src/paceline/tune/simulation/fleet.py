@@ -81,7 +81,16 @@ def run_compiled(  # noqa: PLR0913 - as `run_plain`, with the rehearsals
     """
     # Compiled code is loaded at the first sweep, not with the package.
     from paceline.tune.simulation.compiled.loop import run_all  # noqa: PLC0415
-    from paceline.tune.simulation.compiled.state import MODEL, SERVER, TEXT  # noqa: PLC0415
+    from paceline.tune.simulation.compiled.state import (  # noqa: PLC0415
+        ADMISSION,
+        BATCH,
+        BUCKET,
+        KEY,
+        MODEL,
+        SERVER,
+        TEXT,
+        World,
+    )
 
     servers = np.zeros(len(stations), SERVER)
     for server, station, place in zip(servers, stations, places, strict=True):
@@ -108,11 +117,24 @@ def run_compiled(  # noqa: PLR0913 - as `run_plain`, with the rehearsals
         workload.request,
     )
     texts["key"] = keys
+    world = World(
+        starts=workload.starts,
+        texts=texts,
+        noise=model.noise(seed, workload.texts),
+        masks=masks if len(masks) else np.zeros((1, workload.texts), np.bool_),
+        latency_s=np.empty((len(stations), workload.requests)),
+        keys=np.zeros(len(names), KEY),
+        buckets=np.zeros(-(-int(workload.length.max()) // servers["bucket"].min()) + 1, BUCKET),
+        batches=np.zeros(servers["lanes"].max() + 1, BATCH),
+        coming=np.zeros(workload.requests + 1, ADMISSION),
+        missing=np.zeros(workload.requests, np.int64),
+    )
     numbers = np.array([tuple(getattr(model, name) for name in MODEL.names or ())], MODEL)
-    latency_s = np.empty((len(stations), workload.requests))
-    rows_of_masks = masks if len(masks) else np.zeros((1, workload.texts), np.bool_)
-    noise = model.noise(seed, workload.texts)
-    run_all(servers, numbers[0], noise, workload.starts, texts, rows_of_masks, len(names), latency_s)
+    run_all(servers, numbers[0], world)
     return Fleet(
-        latency_s, servers["engine_s"], servers["makespan_s"], servers["rows_total"], servers["batches_total"]
+        world.latency_s,
+        servers["engine_s"],
+        servers["makespan_s"],
+        servers["rows_total"],
+        servers["batches_total"],
     )

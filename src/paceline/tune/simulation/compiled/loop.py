@@ -6,13 +6,11 @@ from collections.abc import Callable
 from math import inf, isnan, nan
 from typing import Any
 
-import numpy as np
-
 from paceline.tune.simulation.compiled.batch_queue import finished, full_rows, put, rounded, row_s, take
 from paceline.tune.simulation.compiled.compiler import compiled, kept, sources_digest
 from paceline.tune.simulation.compiled.gate import admit
 from paceline.tune.simulation.compiled.run_time import predict
-from paceline.tune.simulation.compiled.state import ADMISSION, BATCH, BUCKET, KEY, World
+from paceline.tune.simulation.compiled.state import World
 
 
 @compiled
@@ -31,13 +29,13 @@ def _open(s: Any) -> None:
 
 
 @compiled
-def _pump(s: Any, m: Any, w: Any, noise: Any) -> None:
+def _pump(s: Any, m: Any, w: Any) -> None:
     """Start what can start, and set the timer."""
     s.turn_at = nan
     while take(s, w, s.now):
         batch = w.batches[s.running - 1]
         run_s = m.a + batch.rows * (m.b + batch.length * (m.c + batch.length * m.d))
-        run_s = run_s * (1.0 + m.contention * (s.running - 1)) * noise[s.batches_total - 1]
+        run_s = run_s * (1.0 + m.contention * (s.running - 1)) * w.noise[s.batches_total - 1]
         batch.run_s = run_s
         batch.ends_at = s.now + run_s
     if s.wake_at == inf or s.wake_at < s.rings_at:
@@ -47,7 +45,7 @@ def _pump(s: Any, m: Any, w: Any, noise: Any) -> None:
 @compiled
 def _cached(s: Any, w: Any, number: int) -> bool:
     """Whether memory answers a text."""
-    return s.mask >= 0 and w.mask[number] and (s.drains or w.keys[w.texts[number].key].cached)
+    return s.mask >= 0 and w.masks[s.mask, number] and (s.drains or w.keys[w.texts[number].key].cached)
 
 
 @compiled
@@ -113,12 +111,17 @@ def _enter(s: Any, w: Any, number: int) -> None:
 
 
 @compiled
-def _end(s: Any, m: Any, w: Any, noise: Any, ended: int) -> None:
-    """The batch at place `ended`."""
-    number = w.batches[ended].first
+def _freed(s: Any, w: Any, ended: int) -> int:
+    """Free the lane of the batch at place `ended`; its first text."""
+    first: int = w.batches[ended].first
     s.engine_s += w.batches[ended].run_s
     finished(s, w, ended, s.now)
-    _pump(s, m, w, noise)
+    return first
+
+
+@compiled
+def _leave(s: Any, m: Any, w: Any, number: int) -> None:
+    """The texts of a batch that ended and those that rode on their runs, from its first on."""
     while number >= 0:
         text = w.texts[number]
         if s.shares:
@@ -138,7 +141,7 @@ def _end(s: Any, m: Any, w: Any, noise: Any, ended: int) -> None:
 @compiled
 def _answer(s: Any, m: Any, w: Any, request: int) -> None:
     s.makespan_s = s.now
-    w.latency_s[request] = s.now - w.texts[w.starts[request]].arrive_s + m.fixed_s
+    w.latency_s[s.place, request] = s.now - w.texts[w.starts[request]].arrive_s + m.fixed_s
 
 
 @compiled
@@ -153,64 +156,65 @@ def _first_end(s: Any, w: Any) -> int:
 
 
 @compiled
-def _run(s: Any, m: Any, w: Any, noise: Any) -> None:
+def _run(s: Any, m: Any, w: Any) -> None:
     """One trace through one server; `s` holds the totals afterwards."""
-    requests = len(w.latency_s)
+    requests = len(w.starts) - 1
     began_at = -inf
     while True:
         ended = _first_end(s, w)
         ends_at = w.batches[ended].ends_at
         arrives_at = w.texts[w.starts[s.came]].arrive_s if s.came < requests else inf
+        pumps, leaving = True, -1
         if ends_at <= min(began_at, arrives_at, s.rings_at):
-            _end(s, m, w, noise, ended)
+            leaving = _freed(s, w, ended)
         elif arrives_at <= min(began_at, s.rings_at):
             _arrive(s, m, w)
+            pumps = False
         elif s.rings_at <= began_at:
             s.rings_at = inf
-            _pump(s, m, w, noise)
         elif not isnan(s.turn_at):
-            _pump(s, m, w, noise)
             began_at = -inf
         else:
             happens_at = min(ends_at, arrives_at, s.rings_at)
             if happens_at == inf:
                 break
             began_at = s.now = max(s.now, happens_at)
+            pumps = False
+        if pumps:  # in one place, since what is compiled grows with every place
+            _pump(s, m, w)
+            _leave(s, m, w, leaving)
 
 
-def _entry(sources: int) -> Callable[..., None]:
+@compiled
+def _reset(s: Any, w: Any) -> None:
+    """A server that has just started, and nobody there."""
+    _open(s)
+    for number in range(len(w.texts)):
+        w.texts[number].waits = 0
+    for key in range(len(w.keys)):
+        w.keys[key].flight, w.keys[key].cached = -1, 0
+    for place in range(len(w.buckets)):
+        w.buckets[place].rows = 0
+    for request in range(len(w.starts) - 1):
+        w.latency_s[s.place, request] = nan
+
+
+def _entry(sources: int) -> Callable[[Any, Any, World], None]:
     """`run_all`, closed over what it is made of."""
 
-    def run_all(  # noqa: PLR0913, PLR0917 - arrays as they come from the interpreter
-        servers: Any, m: Any, noise: Any, starts: Any, texts: Any, masks: Any, keys: int, latency_s: Any
-    ) -> None:
+    def run_all(servers: Any, m: Any, w: World) -> None:
         assert sources >= 0
-        longest = texts.length.max()
-        for i in range(len(servers)):
-            s = servers[i]
-            _open(s)
-            texts.waits[:] = 0
-            latency_s[i, :] = nan
-            world = World(
-                starts,
-                texts,
-                masks[max(0, s.mask)],
-                np.zeros(keys, KEY),
-                np.zeros(rounded(s, longest) // s.bucket + 1, BUCKET),
-                np.zeros(s.lanes + 1, BATCH),
-                np.zeros(len(starts), ADMISSION),
-                np.zeros(len(starts), np.int64),
-                latency_s[i],
-            )
-            world.keys.flight[:] = -1
-            _run(s, m, world, noise)
+        for place in range(len(servers)):
+            s = servers[place]
+            s.place = place
+            _reset(s, w)
+            _run(s, m, w)
 
     return kept(run_all)
 
 
 run_all = _entry(sources_digest())
-"""Run a trace through `servers` (SERVER, as set), one after another; fills them and `latency_s` (servers x requests).
+"""Run the trace of `w` through `servers` (SERVER, as set), one after another; fills them and `w.latency_s`.
 
-`m` is a record of MODEL; `noise` one factor a batch; `starts` as `Workload.starts`; `texts` of TEXT with arrival, length,
-key (0 to `keys` - 1) and request; `masks` booleans (masks x texts), at least one row.
+`m` is a record of MODEL. Whatever else `w` holds is overwritten.
 """

@@ -39,7 +39,7 @@ SERVER = np.dtype(
         ("coming_s", "f8"),
         # The event loop
         *((name, "f8") for name in ("now", "turn_at", "rings_at", "engine_s", "makespan_s")),
-        *((name, "i8") for name in ("shares", "came", "refused", "hits", "shared")),
+        *((name, "i8") for name in ("place", "shares", "came", "refused", "hits", "shared")),
     ],
     align=True,
 )
@@ -73,19 +73,25 @@ MODEL = np.dtype(
 
 
 class World(NamedTuple):
-    """Everything beside the server: the trace, and where its texts are."""
+    """Everything beside the servers, for one after another: the trace, and where its texts are."""
 
     starts: Any
     """As `Workload.starts`."""
     texts: Any
-    mask: Any
-    """Texts that the rehearsal found cached."""
+    """TEXT; the caller sets `arrive_s`, `length`, `key` (its place in `keys`) and `request`."""
+    noise: Any
+    """Factor on the run time of each batch."""
+    masks: Any
+    """Rehearsals x texts: what is cached. At least one row."""
+    latency_s: Any
+    """Servers x requests; NaN where refused."""
     keys: Any
+    """KEY, one a distinct key."""
     buckets: Any
-    """By rounded length."""
+    """BUCKET by rounded length over bucket, up to the longest of all servers."""
     batches: Any
+    """BATCH, one more than the most lanes."""
     coming: Any
-    """Admissions, in order; those of `coming_first` to `coming_end` are on their way."""
+    """ADMISSION, one more than requests; those from `coming_first` to `coming_end` are on their way."""
     missing: Any
     """Texts that each request waits for."""
-    latency_s: Any
