@@ -82,7 +82,7 @@ def tune(  # noqa: PLR0913 - groups of options
     _check(search, result)
     with until_interrupted() as interrupted:
         report = _tune(phase, (load, asked, goal, search, result), wanted, interrupted)
-    return _finish(report, result)
+    return finish(report, result)
 
 
 def _tune(
@@ -163,8 +163,8 @@ def _check(search: SearchOptions, result: ResultOptions) -> None:
             raise ConfigError(f"{path}: no folder {path.parent} that can be written to", param="output")
 
 
-def _finish(report: TuneReport, result: ResultOptions) -> int:
-    """Write what was asked for, and print."""
+def finish(report: TuneReport, result: ResultOptions) -> int:
+    """Write what was asked for, print, and return the exit status."""
     from msgspec.structs import replace  # noqa: PLC0415
 
     from paceline.tune.render.page import render  # noqa: PLC0415

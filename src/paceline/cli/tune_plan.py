@@ -96,7 +96,7 @@ def load_plan(phase: Phase, load: ReplayOptions, asked: AskedOptions, folder: Pa
         return plan, f"trace {load.trace.name}" + (
             "" if load.speed is None else f" at {load.speed:g} times its speed"
         )
-    rate = load.rate or _offered(with_texts_of_closed(plan, folder, words))
+    rate = load.rate or _said(*offered(plan, folder, words))
     wanted_s = (
         min(LONGEST_S, max(SHORTEST_S, REQUESTS / rate))
         if load.duration is None
@@ -126,19 +126,23 @@ def with_texts_of_closed(plan: Plan, folder: Path, words: tuple[int, int]) -> Pl
     )
 
 
-def _offered(busy: Plan) -> float:
-    """A rate worth tuning for: a share of what the server answers when `USERS` ask without a pause."""
+def offered(plan: Plan, folder: Path, words: tuple[int, int]) -> tuple[float, float]:
+    """A rate worth tuning for, a share of the second: what the server answers when `USERS` ask without a pause."""
     from paceline.measure.session import carry_out, prepare  # noqa: PLC0415 - `--help` does without
 
-    with tempfile.TemporaryDirectory(prefix="paceline-tune-") as folder:
-        run = carry_out(prepare(busy), Path(folder) / "fill.records")
+    busy = with_texts_of_closed(plan, folder, words)
+    with tempfile.TemporaryDirectory(prefix="paceline-tune-") as records:
+        run = carry_out(prepare(busy), Path(records) / "fill.records")
     good = sum(not failure for failure in run.columns.failure)
     if not good:
         raise PacelineError(
             f"{busy.target.url} gave no good answer in {FILL_S:g} s; check it with `paceline measure`"
         )
     most = good / FILL_S
-    rate = float(f"{OFFERED * most:.2g}")
+    return float(f"{OFFERED * most:.2g}"), most
+
+
+def _said(rate: float, most: float) -> float:
     say_note(
         f"the server answers {most:.0f} requests/s to {USERS} users; tuning for {rate:g}/s (--rate chooses another)"
     )
