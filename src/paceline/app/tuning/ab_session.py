@@ -16,7 +16,7 @@ from paceline import __version__
 from paceline.app.tuning.admin import Admin
 from paceline.app.tuning.as_it_is import AsItIs
 from paceline.app.tuning.bench import LoadBench, prefixes
-from paceline.base.errors import ConfigError, PacelineError
+from paceline.base.errors import ConfigError, PacelineError, TrialFailed
 from paceline.base.figures import measured
 from paceline.measure.exchange import exchange
 from paceline.measure.plan import Plan
@@ -25,7 +25,6 @@ from paceline.measure.session import prepare
 from paceline.tune.ab import AbResult, AbStopped, Block, Segment, Side, run_ab
 from paceline.tune.ab_report import AbOutcome, AbReport, Contender
 from paceline.tune.ab_summary import change_of, metric_of, summary
-from paceline.tune.bench import TrialFailed
 from paceline.tune.goal import Goal
 from paceline.tune.journal import slo_values
 from paceline.tune.observation import Observation
