@@ -87,6 +87,7 @@ def bench_of(
             max_runs=max_runs,
             candidates=4,
             margin=0.02,
+            patience=20,
             seed=seed,
         )
         bench, order = stack.enter_context(running(plan, load.name, asked, admin, lambda: False))

@@ -39,6 +39,8 @@ class Asked:
     allowed_loss: float = 0.0
     apply: bool = False
     blackbox: bool = False
+    patience: int = 1
+    """How often a run is repeated that other programs on the machine disturbed."""
     seed: int = 1
 
 
@@ -57,7 +59,7 @@ def running(
     if station is not None:
         knobs = [_resolved(knob, station) for knob in knobs]
     try:
-        bench = LoadBench(plan, admin, interrupted=interrupted)
+        bench = LoadBench(plan, admin, interrupted=interrupted, patience=asked.patience)
         yield bench, _order(plan, source, asked, knobs, service, station, None)
     finally:
         admin.revert()
@@ -73,7 +75,7 @@ def launched(  # noqa: PLR0913, PLR0917 - as `running`, with the command and its
     with LaunchedServer(command, declared, plan.target.url) as server:
         restarted = Restarted(server)
         restarted.try_out({})  # a command that does not even start the baseline is said at once
-        bench = LoadBench(plan, restarted, interrupted=interrupted)
+        bench = LoadBench(plan, restarted, interrupted=interrupted, patience=asked.patience)
         gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
         yield bench, _order(plan, source, asked, chosen, "", None, gate)
 
