@@ -134,10 +134,8 @@ class Journal:
         much = [share for share in shares if share > DISTURBED_PERCENT]
         if not much:
             return []
-        return [
-            f"Other programs used {min(much):.0f} to {max(much):.0f} % of the machine during {len(much)} of {len(shares)} "
-            "live runs: what they measured is less sure. Tune again when it is quiet."
-        ]
+        seen = f"Other programs used {min(much):.0f} to {max(much):.0f} % of the machine during {len(much)} of {len(shares)}"
+        return [f"{seen} live runs: what they measured is less sure. Tune again when it is quiet."]
 
     def report(self) -> TuneReport:
         """What is known."""
