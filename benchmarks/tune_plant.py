@@ -44,9 +44,9 @@ class Load:
 
 
 LOADS = (
-    Load("steady", 250.0),
-    Load("bursty", 180.0, cv=3.0),
-    Load("cache-heavy", 500.0, distinct=400),
+    Load("steady", 400.0),
+    Load("bursty", 220.0, cv=3.0),
+    Load("cache-heavy", 900.0, distinct=400),
 )
 
 
@@ -87,6 +87,7 @@ def bench_of(
             max_runs=max_runs,
             candidates=4,
             margin=0.02,
+            patience=20,
             seed=seed,
         )
         bench, order = stack.enter_context(running(plan, load.name, asked, admin, lambda: False))

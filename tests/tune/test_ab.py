@@ -11,7 +11,7 @@ import pytest
 from machine_noise import MEASURED, QUIET
 from paceline.base.errors import ConfigError, Unreachable
 from paceline.base.slo import Objective
-from paceline.tune.ab import AbResult, run_ab
+from paceline.tune.ab import AbResult, AbStopped, run_ab
 from paceline.tune.goal import Goal
 from paceline.tune.observation import Observation
 
@@ -150,3 +150,19 @@ def test_an_aim_that_runs_cannot_tell_is_not_a_failure_of_a_side():
     machine = Machine()
     with pytest.raises(ConfigError, match="needs the CPU seconds"):
         run_ab(machine.setting("a", 80), machine.setting("b", 80), Goal((), "cost"))
+
+
+def test_stopped_by_hand_it_tells_of_the_whole_blocks():
+    """The ninth segment is of a block that nobody will finish; it counts on neither side."""
+    machine = Machine()
+    stopped = (8, KeyboardInterrupt())
+    a, b = machine.setting("a", 80, error=stopped), machine.setting("b", 120, failed=5, error=stopped)
+    with pytest.raises(AbStopped) as caught:
+        run_ab(a, b, GOAL)
+
+    result = caught.value.result
+    assert (len(result.blocks), result.change.outcome) == (4, "undecided")
+    assert result.ended == "stopped by hand after 4 blocks"
+    assert (result.a.failures, result.b.failures) == ([], [])
+    assert (result.a.error_percent, result.b.error_percent) == (0, 5)
+    assert result.a.score == np.median([block.a.score for block in result.blocks])

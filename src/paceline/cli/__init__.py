@@ -24,6 +24,7 @@ COMMANDS = {
     "embed": "Embed texts from the command line, a file or standard input.",
     "measure": "Put load on an HTTP server: latency, throughput and a verdict.",
     "tune": "Find the settings that hold an SLO best, and prove it.",
+    "ab": "Tell which of two settings, or of two servers, is better, under load in turns.",
     "compare": "Tell whether one run was faster than another.",
     "report": "Show a run again, from its records or from the store.",
     "runs": "List the runs that are kept on this machine.",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import re
+import secrets
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,7 +22,7 @@ import numpy as np
 from cyclopts import App, Parameter
 
 from paceline.base.errors import ConfigError, PacelineError
-from paceline.base.slo import judge, worst
+from paceline.base.slo import State, judge, worst
 from paceline.cli.options import NO_OPTIONS, Options
 
 if TYPE_CHECKING:
@@ -36,8 +40,10 @@ command = App(
     help_epilogue="Examples:\n\n"
     "    paceline demo\n"
     "    paceline demo --seconds 30 --users 64\n"
-    "    paceline demo --set embed.precision=int8\n\n"
-    "Exit status 1 when a service level is critical.",
+    "    paceline demo --set embed.precision=int8\n"
+    "    paceline demo --no-tune\n\n"
+    "Exit status 1 when a service level is critical, or when the server fails under the tuner; whether the tuner finds "
+    "a gain does not matter.",
 )
 
 START_S = 60.0
@@ -54,42 +60,54 @@ QUESTIONS = (
 
 
 @command.default
-async def demo(
+def demo(
     *,
     seconds: Annotated[float, Parameter(help="Length of the load test.")] = 15.0,
     users: Annotated[
         int, Parameter(help="Callers of the load test; each thinks 0.1 s between requests.")
     ] = 12,
     texts: Annotated[int, Parameter(help="Glosses to embed first, at most 6000.")] = 3000,
+    tune: Annotated[bool, Parameter(help="Tune the server at the end, about 90 s.")] = True,
     options: Options = NO_OPTIONS,
 ) -> int:
     """Start a server with the demo model, put load on it and show what happens.
 
-    Embeds WordNet glosses, searches them, then lets users ask Zipf-distributed questions and judges the server.
+    Embeds WordNet glosses, searches them, lets users ask Zipf-distributed questions and judges the server. At the end
+    the server is set up as a usual guide says, and tuned.
     """
     from rich.console import Console  # noqa: PLC0415 - a tenth of a second that `--help` need not spend
 
-    from paceline.client import AsyncClient  # noqa: PLC0415 - httpx is slow to import
+    from paceline.cli.demo_tune import show_tune  # noqa: PLC0415
 
     if not (seconds > 0 and users > 0 and 0 < texts <= 6000):
         raise ConfigError(
             f"--seconds {seconds:g}, --users {users}, --texts {texts}: give positive numbers, and 6000 texts at most"
         )
-    options.load()  # a wrong setting is said here, once, and not by the server
+    loaded = options.load()  # a wrong setting is said here, once, and not by the server
+    token = loaded.settings.admin.token or secrets.token_urlsafe()
     console = Console(highlight=False)
-    glosses = [line.split("\t")[1:] for line in _corpus().read_text("utf-8").splitlines()]
-    with _server(options) as (url, process):
-        async with AsyncClient(url) as client:
-            await _introduce(console, client, url)
-            corpus = [gloss for _, gloss in glosses[:texts]]
-            vectors = await _bulk(console, client, corpus)
-            await _search(console, client, corpus, vectors)
-            verdict = await _users(console, client, process, glosses, users, seconds)
+    with _server(options, token) as (url, process):
+        verdict = asyncio.run(_show(console, url, process, (texts, users, seconds)))
+        status = show_tune(console, url, token, loaded) if tune else 0
     console.print(
         "\n`paceline serve` (or `make serve`) leaves a server running on http://127.0.0.1:8080; /docs shows its API.",
         soft_wrap=True,
     )
-    return int(verdict == "critical")
+    return status or int(verdict == "critical")
+
+
+async def _show(console: Console, url: str, process: psutil.Process, sizes: tuple[int, int, float]) -> State:
+    """Everything up to the table of service levels; `sizes` are texts, users and seconds of the load test."""
+    from paceline.client import AsyncClient  # noqa: PLC0415 - httpx is slow to import
+
+    texts, users, seconds = sizes
+    glosses = [line.split("\t")[1:] for line in _corpus().read_text("utf-8").splitlines()]
+    async with AsyncClient(url) as client:
+        await _introduce(console, client, url)
+        corpus = [gloss for _, gloss in glosses[:texts]]
+        vectors = await _bulk(console, client, corpus)
+        await _search(console, client, corpus, vectors)
+        return await _users(console, client, process, glosses, users, seconds)
 
 
 def _corpus() -> Path:
@@ -105,8 +123,11 @@ def _corpus() -> Path:
 
 
 @contextmanager
-def _server(options: Options) -> Iterator[tuple[str, psutil.Process]]:
-    """`paceline serve` on a free port, in a process of its own as in real life; stopped at the end."""
+def _server(options: Options, token: str) -> Iterator[tuple[str, psutil.Process]]:
+    """`paceline serve` on a free port, in a process of its own as in real life; stopped at the end.
+
+    `token` opens its administration. It goes through the environment, since command lines are there for all to see.
+    """
     import psutil  # noqa: PLC0415 - for this command only
 
     command_line = [sys.executable, "-m", "paceline", "serve", "--port", "0"]
@@ -114,11 +135,14 @@ def _server(options: Options) -> Iterator[tuple[str, psutil.Process]]:
         command_line += ["--config", str(options.config)]
     for setting in options.sets:
         command_line += ["--set", setting]
-    child = subprocess.Popen(command_line, stderr=subprocess.PIPE, text=True)  # noqa: S603 - ourselves
-    assert child.stderr is not None
+    environ = os.environ | {"PACELINE_ADMIN__TOKEN": token}
+    child = subprocess.Popen(command_line, stderr=subprocess.PIPE, text=True, env=environ)  # noqa: S603 - ourselves
+    log = child.stderr
+    assert log is not None
+    reading = threading.Thread(target=lambda: deque(log, maxlen=0), name="log", daemon=True)
     try:
         said = ""
-        for line in child.stderr:
+        for line in log:
             said = line
             found = re.search(r"serving on (\S+)", line)
             if found:
@@ -128,6 +152,7 @@ def _server(options: Options) -> Iterator[tuple[str, psutil.Process]]:
             raise PacelineError(
                 f"the server did not start: {said.strip() or f'exit status {child.returncode}'}"
             )
+        reading.start()  # a full pipe would stop the server
         yield found[1], psutil.Process(child.pid)
     finally:
         child.terminate()
@@ -135,7 +160,9 @@ def _server(options: Options) -> Iterator[tuple[str, psutil.Process]]:
             child.wait(START_S)
         except subprocess.TimeoutExpired:
             child.kill()
-        child.stderr.close()
+        if reading.ident:
+            reading.join(START_S)
+        log.close()
 
 
 async def _introduce(console: Console, client: AsyncClient, url: str) -> None:
@@ -182,7 +209,7 @@ async def _users(  # noqa: PLR0913, PLR0917 - the load test's parameters
     glosses: list[list[str]],
     users: int,
     seconds: float,
-) -> str:
+) -> State:
     """Zipf-distributed questions nobody has embedded yet, by users who think; prints the table of service levels."""
     from paceline.cli.closed_loop import ClosedLoop  # noqa: PLC0415
 

@@ -26,7 +26,7 @@ class ReplayOptions:
         _option("Requests per second; default 60 % of what the server does with 32 users, tried for 3 s."),
     ] = None
     duration: Annotated[
-        str | None, _option("Of one trial; default as long as 600 requests take, 3 to 15 s.")
+        str | None, _option("Of the load; default as long as 600 requests take, 3 to 15 s.")
     ] = None
     arrivals: Annotated[
         Literal["poisson", "constant", "gamma"] | None,
@@ -67,8 +67,8 @@ class AskedOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoalOptions:
-    """What to hold, and what to make small."""
+class ContestOptions:
+    """What to hold, and what to compare."""
 
     slo: Annotated[Path | None, _option("TOML file with thresholds = [...] or tables [[objective]].")] = None
     threshold: Annotated[
@@ -82,6 +82,12 @@ class GoalOptions:
         ),
     ] = "latency"
     margin: Annotated[str, _option("A change within this share is no change to anybody; default 2%.")] = "2%"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalOptions(ContestOptions):
+    """What to hold, and what to make small."""
+
     allowed_loss: Annotated[
         float, _option("Quality a setting may cost: loss of mean score, e.g. 0.005; default 0.")
     ] = 0.0
@@ -123,8 +129,54 @@ class ResultOptions:
     json: Annotated[bool, _option("Print the report as JSON.")] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class SidesOptions:
+    """Who meets whom."""
+
+    a: Annotated[
+        Path | None,
+        _option("Settings file of side A, live settings only; default: the server's own settings.", "--a"),
+    ] = None
+    b: Annotated[Path | None, _option("Settings file of side B, tried on the same server.", "--b")] = None
+    a_url: Annotated[str | None, _option("Server of side A, for two servers as they are.", "--a-url")] = None
+    b_url: Annotated[str | None, _option("Server of side B.", "--b-url")] = None
+    admin_token: Annotated[
+        str | None,
+        _option("The admin.token of --url; two servers need none.", env="PACELINE_ADMIN__TOKEN"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlocksOptions:
+    """How long it is tried."""
+
+    blocks: Annotated[
+        int, _option("At most so many, 6 or more; it ends when the difference is known. Default 20.")
+    ] = 20
+    block_duration: Annotated[
+        str | None,
+        _option(
+            "Of each side of a block, which replays the next part of the load (--duration); default half of it."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbOutputOptions:
+    """What is written."""
+
+    output: Annotated[
+        tuple[Path, ...], _option("FILE.html or FILE.json with the report; may be repeated.")
+    ] = ()
+    json: Annotated[bool, _option("Print the report as JSON.")] = False
+
+
 Replay = Annotated[ReplayOptions, _group("Load", 2)]
 Asked = Annotated[AskedOptions, _group("Requests", 3)]
 Wanted = Annotated[GoalOptions, _group("Goal", 4)]
 Searched = Annotated[SearchOptions, _group("Search", 5)]
 Result = Annotated[ResultOptions, _group("Result", 6)]
+Sides = Annotated[SidesOptions, _group("Sides", 1)]
+Compared = Annotated[ContestOptions, _group("Goal", 4)]
+Blocks = Annotated[BlocksOptions, _group("Blocks", 5)]
+AbOutput = Annotated[AbOutputOptions, _group("Result", 6)]

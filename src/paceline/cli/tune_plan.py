@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +21,7 @@ from paceline.cli.measure_options import (
 )
 from paceline.cli.measure_plan import plan_of
 from paceline.cli.measure_run import with_task
-from paceline.cli.tune_options import AskedOptions, GoalOptions, ReplayOptions
+from paceline.cli.tune_options import AskedOptions, ContestOptions, ReplayOptions
 from paceline.measure.load.trace_file import read_trace
 from paceline.measure.plan import ClosedLoop, OpenLoop, Plan, Stage
 from paceline.measure.scenarios.duration import duration_s
@@ -42,7 +41,7 @@ DEFAULT_THRESHOLDS: Final = ("p(95)<300", "errors<0.5%")
 PLAIN_RATE: Final = 1.0
 
 
-def goal_of(options: GoalOptions) -> Goal:
+def goal_of(options: ContestOptions) -> Goal:
     """Raises ConfigError for thresholds and objectives that do not exist."""
     of_file = () if options.slo is None else read_slo(options.slo)
     written = merged(of_file, options.threshold) or DEFAULT_THRESHOLDS
@@ -51,15 +50,10 @@ def goal_of(options: GoalOptions) -> Goal:
             f"--objective {options.objective}: expected {', '.join(AIMS[:-1])} or {AIMS[-1]}",
             param="objective",
         )
-    if not 0.0 <= options.allowed_loss < inf:
-        raise ConfigError(
-            f"--allowed-loss {options.allowed_loss:g}: expected a loss of mean score, 0 or more",
-            param="allowed_loss",
-        )
     return Goal(parse(written), next(aim for aim in AIMS if aim == options.objective))
 
 
-def margin_of(options: GoalOptions) -> float:
+def margin_of(options: ContestOptions) -> float:
     """The margin as a share. Raises ConfigError."""
     return share(options.margin)
 
@@ -107,7 +101,7 @@ def load_plan(phase: Phase, load: ReplayOptions, asked: AskedOptions, folder: Pa
         return plan, f"trace {load.trace.name}" + (
             "" if load.speed is None else f" at {load.speed:g} times its speed"
         )
-    rate = load.rate or _offered(with_texts_of_closed(plan, folder, words))
+    rate = load.rate or _said(*offered(plan, folder, words))
     wanted_s = (
         min(LONGEST_S, max(SHORTEST_S, REQUESTS / rate))
         if load.duration is None
@@ -137,19 +131,23 @@ def with_texts_of_closed(plan: Plan, folder: Path, words: tuple[int, int]) -> Pl
     )
 
 
-def _offered(busy: Plan) -> float:
-    """A rate worth tuning for: a share of what the server answers when `USERS` ask without a pause."""
+def offered(plan: Plan, folder: Path, words: tuple[int, int]) -> tuple[float, float]:
+    """A rate worth tuning for, a share of the second: what the server answers when `USERS` ask without a pause."""
     from paceline.measure.session import carry_out, prepare  # noqa: PLC0415 - `--help` does without
 
-    with tempfile.TemporaryDirectory(prefix="paceline-tune-") as folder:
-        run = carry_out(prepare(busy), Path(folder) / "fill.records")
+    busy = with_texts_of_closed(plan, folder, words)
+    with tempfile.TemporaryDirectory(prefix="paceline-tune-") as records:
+        run = carry_out(prepare(busy), Path(records) / "fill.records")
     good = sum(not failure for failure in run.columns.failure)
     if not good:
         raise PacelineError(
             f"{busy.target.url} gave no good answer in {FILL_S:g} s; check it with `paceline measure`"
         )
     most = good / FILL_S
-    rate = float(f"{OFFERED * most:.2g}")
+    return float(f"{OFFERED * most:.2g}"), most
+
+
+def _said(rate: float, most: float) -> float:
     say_note(
         f"the server answers {most:.0f} requests/s to {USERS} users; tuning for {rate:g}/s (--rate chooses another)"
     )

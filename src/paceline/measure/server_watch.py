@@ -93,6 +93,13 @@ class ServerWatch:
             misses=told.get("misses"),
         )
 
+    def processes(self) -> list[psutil.Process]:
+        """The server's processes on this machine, the outermost first; none when it is elsewhere, or gone."""
+        if not self._local and self._given_pid is None:
+            return []
+        self._family = self._members()
+        return list(self._family)
+
     def _look(self) -> tuple[float | None, float | None, float | None]:
         """Processor in percent of the cores it may use, resident bytes, open files; of the whole family."""
         if not self._local and self._given_pid is None:

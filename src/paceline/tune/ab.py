@@ -77,6 +77,15 @@ class AbResult(msgspec.Struct, frozen=True):
     seed: int
 
 
+class AbStopped(KeyboardInterrupt):
+    """The user has stopped it, within a block or between two."""
+
+    def __init__(self, result: AbResult) -> None:
+        super().__init__()
+        self.result = result
+        """Of the blocks that were whole by then."""
+
+
 def run_ab(  # noqa: PLR0913 - each is a choice of the user
     runner_a: Runner,
     runner_b: Runner,
@@ -92,6 +101,7 @@ def run_ab(  # noqa: PLR0913 - each is a choice of the user
 
     Raises ConfigError when so few blocks cannot decide anything at this level, and for an aim that the runs cannot
     tell (`Goal.score`). A side that fails is out of reach in that block; when both fail three times in a row, it ends.
+    A KeyboardInterrupt of a runner becomes AbStopped.
     """
     if max_blocks < fewest_blocks(level):
         raise ConfigError(
@@ -103,15 +113,23 @@ def run_ab(  # noqa: PLR0913 - each is a choice of the user
     coin = np.random.default_rng(seed)
     sides: dict[SideName, _Side] = {"a": _Side(runner_a, goal), "b": _Side(runner_b, goal)}
     blocks: list[Block] = []
+
+    def result(ended: str) -> AbResult:
+        a, b = (sides[name].summary(len(blocks)) for name in ("a", "b"))
+        return AbResult(change, a, b, blocks, ended, seed)
+
     while (ended := _ending(change, blocks, max_blocks)) is None:
         order: tuple[SideName, SideName] = ("a", "b") if coin.integers(2) else ("b", "a")
-        segments = {name: sides[name].run() for name in order}
+        try:
+            segments = {name: sides[name].run() for name in order}
+        except KeyboardInterrupt:
+            raise AbStopped(result(f"stopped by hand after {len(blocks)} blocks")) from None
         test.add(*(sides[name].log_scores[-1] for name in ("a", "b")))
         change = test.verdict(margin)
         blocks.append(Block(len(blocks) + 1, order[0], segments["a"], segments["b"], change))
         if on_block:
             on_block(blocks[-1])
-    return AbResult(change, sides["a"].summary(), sides["b"].summary(), blocks, ended, seed)
+    return result(ended)
 
 
 def _ending(change: Change, blocks: list[Block], max_blocks: int) -> str | None:
@@ -129,38 +147,43 @@ class _Side:
 
     def __init__(self, runner: Runner, goal: Goal) -> None:
         self._runner, self._goal = runner, goal
-        self._scores: list[float] = []
-        self._values: list[dict[str, float]] = []
-        self._failures: list[str] = []
-        self._sent = self._failed = 0
+        self._segments: list[Segment] = []
+        self._seen: list[Observation | None] = []
+        """Of each segment; None where it failed."""
         self.log_scores: list[float] = []
 
     def run(self) -> Segment:
+        seen = None
         try:
             seen = self._runner()
         except Exception as error:  # noqa: BLE001 - whatever stops a side is a result about that side
-            self._failures.append(str(error) or type(error).__name__)
-            self.log_scores.append(inf)
-            return Segment(None, failure=self._failures[-1])
-        self.log_scores.append(self._goal.log_score(seen))
-        score = self._goal.score(seen) if isfinite(self.log_scores[-1]) else None
-        if score is not None:
-            self._scores.append(score)
-        self._values.append(self._goal.measured(seen))
-        self._sent += seen.sent
-        self._failed += seen.failed
-        return Segment(score, _finite(self._values[-1]))
+            segment = Segment(None, failure=str(error) or type(error).__name__)
+            log_score = inf
+        else:
+            log_score = self._goal.log_score(seen)
+            score = self._goal.score(seen) if isfinite(log_score) else None
+            segment = Segment(score, _finite(self._goal.measured(seen)))
+        self._segments.append(segment)
+        self._seen.append(seen)
+        self.log_scores.append(log_score)
+        return segment
 
-    def summary(self) -> Side:
-        names = [each.name for each in self._goal.objectives if any(each.name in row for row in self._values)]
-        values = {name: median(row[name] for row in self._values if name in row) for name in names}
-        violation = self._goal.violation(values) if self._values else inf
+    def summary(self, blocks: int) -> Side:
+        """Of the segments of the first `blocks` blocks: the last may be one that was stopped."""
+        segments = self._segments[:blocks]
+        seen = [each for each in self._seen[:blocks] if each is not None]
+        rows = [self._goal.measured(each) for each in seen]
+        names = [each.name for each in self._goal.objectives if any(each.name in row for row in rows)]
+        values = {name: median(row[name] for row in rows if name in row) for name in names}
+        violation = self._goal.violation(values) if rows else inf
+        scores = [each.score for each in segments if each.score is not None]
+        sent = sum(each.sent for each in seen)
         return Side(
-            score=median(self._scores) if self._scores else None,
+            score=median(scores) if scores else None,
             values=_finite(values),
             violation=violation if isfinite(violation) else None,
-            error_percent=100.0 * self._failed / self._sent if self._sent else None,
-            failures=self._failures,
+            error_percent=100.0 * sum(each.failed for each in seen) / sent if sent else None,
+            failures=[each.failure for each in segments if each.failure is not None],
         )
 
 

@@ -51,7 +51,7 @@ _MEANINGS: Final = {
 class Calibrator:
     """Makes a simulator out of a server. `first` is the baseline's run, of the `workload`."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a tune has by then
+    def __init__(  # noqa: PLR0913, PLR0917 - what it works with, each given by the pipeline
         self,
         bench: Bench,
         order: Order,

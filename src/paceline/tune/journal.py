@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from math import inf, isfinite
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final
 
 from paceline import __version__
 from paceline.base.clock import Clock, monotonic
@@ -17,6 +17,9 @@ from paceline.tune.order import Order
 from paceline.tune.report import Phase, Range, SearchedKnob, SloValue, Trial, TuneReport, Workload
 from paceline.tune.setting import Setting, label
 from paceline.tune.watcher import Watcher
+
+DISTURBED_PERCENT: Final = 8.0
+"""Of all cores, used by neither server nor load generator (`others_percent`), from which on a run is less sure."""
 
 
 class Journal:
@@ -125,6 +128,15 @@ class Journal:
         """Live runs before the A/B test."""
         return sum(trial.phase in {"baseline", "calibrate", "verify"} for trial in self.trials)
 
+    def _disturbed(self) -> list[str]:
+        """What is to be said of neighbours on the server's machine."""
+        shares = [trial.values["others_percent"] for trial in self.trials if "others_percent" in trial.values]
+        much = [share for share in shares if share > DISTURBED_PERCENT]
+        if not much:
+            return []
+        seen = f"Other programs used {min(much):.0f} to {max(much):.0f} % of the machine during {len(much)} of {len(shares)}"
+        return [f"{seen} live runs: what they measured is less sure. Tune again when it is quiet."]
+
     def report(self) -> TuneReport:
         """What is known."""
         order, found = self._order, dict(self.found)
@@ -159,7 +171,7 @@ class Journal:
             ],
             settings_total=order.space.size,
             why=self.why,
-            warnings=self.warnings,
+            warnings=[*self.warnings, *self._disturbed()],
             baseline_setting=order.space.full({}),
             trials=self.trials,
             machine=order.machine,

@@ -16,6 +16,7 @@ from paceline.base.clock import Clock, monotonic
 from paceline.base.errors import ConfigError, TrialFailed
 from paceline.tune.ab import AbResult as Tested
 from paceline.tune.ab import Block, run_ab
+from paceline.tune.ab_summary import change_of, summary
 from paceline.tune.apply import Rollout, steps
 from paceline.tune.bench import Bench, LiveRun
 from paceline.tune.blackbox import BlackBoxSearch
@@ -25,7 +26,7 @@ from paceline.tune.journal import Journal, slo_values, told
 from paceline.tune.observation import Observation
 from paceline.tune.order import Order
 from paceline.tune.quality import check
-from paceline.tune.report import AbResult, Outcome, Range, Standing, TuneReport, Workload
+from paceline.tune.report import Outcome, Range, Standing, TuneReport, Workload
 from paceline.tune.search import Search
 from paceline.tune.setting import Setting, key, label, spelled
 from paceline.tune.simulator import SATURATED, Expected, Simulator, interval
@@ -35,12 +36,15 @@ from paceline.tune.statistics.elimination import Elimination
 from paceline.tune.watcher import Watcher
 from paceline.tune.workload import Workload as Trace
 
-BLOCKS: Final = 16
+BLOCKS: Final = 24
 """Of the A/B test at most, where the budget allows."""
+SEGMENT_S: Final = 1.5
+SEGMENT_REQUESTS: Final = 200
+"""A block replays one part of the trace on either side, at least so much of it: p95 of less is mostly luck."""
+RESTING_S: Final = 0.7
+"""Of a live run beside its load: getting ready, and reading the records."""
 ROOM: Final = 0.5
 """Share of the fewest blocks for which there must be time: a budget may be overdrawn by a little, not by a test."""
-PARTS: Final = 2
-"""A block replays one part of the trace, each in its turn."""
 SHOWN: Final = 2_000
 """Predictions in the report at most, the best ones."""
 
@@ -150,7 +154,7 @@ class Tuner:
 
     def _candidates(self, baseline: LiveRun) -> list[Setting]:
         if self._order.station is None:
-            return self._tried_out()
+            return self._tried_out(baseline)
         self._watcher.phase("calibrate", 3)
         calibrator = Calibrator(self._bench, self._order, self._journal, self._watcher, baseline, self._trace)
         simulator = self._simulator = calibrator.run()
@@ -183,16 +187,19 @@ class Tuner:
         chosen = search.candidates(order.candidates + len(died))
         return [setting for setting in chosen if key(setting) not in died][: order.candidates]
 
-    def _tried_out(self) -> list[Setting]:
-        """Black box: the best of what a live search proposes, with half of the runs that are left."""
+    def _tried_out(self, baseline: LiveRun) -> list[Setting]:
+        """Black box: the best of what a live search proposes, with two thirds of the runs that are left."""
         order = self._order
         runs = max(1, (order.max_runs - self._journal.runs) * 2 // 3)
         search = BlackBoxSearch(order.space.knobs, runs, seed=order.seed)
         self._watcher.phase("search live", runs)
+        first = baseline.observation
+        score = self._goal.log_score(first)
+        search.tell({}, score if isfinite(score) else None, self._goal.violation(self._goal.measured(first)))
         for _ in range(runs):
             if (
                 self._journal.left_s
-                < (2 * fewest_blocks() / PARTS + order.candidates + 1) * self._journal.run_s
+                < self._ab_s(fewest_blocks()) + (order.candidates + 1) * self._journal.run_s
             ):
                 break
             setting = search.propose()
@@ -294,7 +301,12 @@ class Tuner:
     # -- A/B ------------------------------------------------------------------------------------------------------
 
     def _ab_s(self, blocks: int) -> float:
-        return blocks * 2 * (self._bench.duration_s / PARTS / self._speed + 0.7)
+        return blocks * 2 * (self._bench.duration_s / self._parts() / self._speed + RESTING_S)
+
+    def _parts(self) -> int:
+        """Into how many parts the trace is cut."""
+        duration_s = self._bench.duration_s / self._speed
+        return max(1, min(int(duration_s / SEGMENT_S), self._bench.requests // SEGMENT_REQUESTS))
 
     def _ab(self, winner: Setting, baseline: LiveRun) -> Tested | None:
         """Winner against baseline, block by block, both on trial in turns; None when there is no time for it."""
@@ -304,16 +316,17 @@ class Tuner:
         blocks = max(fewest_blocks(), min(BLOCKS, int(room)))
         self._watcher.phase("A/B", 2 * blocks)
         turn = {"a": 0, "b": 0}
-        size = self._bench.requests // PARTS
+        parts = self._parts()
+        size = self._bench.requests // parts
 
         def runner(side: str, setting: Setting) -> Observation:
-            number = turn[side] % PARTS
+            number = turn[side] % parts
             turn[side] += 1
             part = (number * size, (number + 1) * size)
             return self._journal.live("a/b", setting, speed=self._speed, part=part).observation
 
         def told_block(block: Block) -> None:
-            change = block.so_far
+            change = change_of(block.so_far, self._goal)
             low, high = (
                 "?" if limit is None else f"{100 * limit:+.0f}" for limit in (change.low, change.high)
             )
@@ -334,7 +347,7 @@ class Tuner:
                     f"{len(side.failures)} of {len(tested.blocks)} runs of {name} in the A/B test failed: "
                     f"{side.failures[0]}"
                 )
-        self._journal.found["ab"] = self._ab_result(tested, self._contest(baseline))
+        self._journal.found["ab"] = summary(tested, self._contest(baseline), self._order.margin)
         return tested
 
     def _contest(self, baseline: LiveRun) -> Goal:
@@ -344,24 +357,11 @@ class Tuner:
             return self._goal
         return Goal((missed, *(one for one in self._goal.objectives if one.name != missed.name)), "latency")
 
-    def _ab_result(self, tested: Tested, contest: Goal) -> AbResult:
-        change = tested.change
-        return AbResult(
-            blocks=len(tested.blocks),
-            metric=_metric(contest),
-            margin=self._order.margin,
-            change=Range(change.value, change.low, change.high),
-            verdict=change.outcome,
-            baseline_values=_scored(tested.a.values, tested.a.score, contest),
-            candidate_values=_scored(tested.b.values, tested.b.score, contest),
-            points=[[block.so_far.value, block.so_far.low, block.so_far.high] for block in tested.blocks],
-        )
-
     # -- decide ---------------------------------------------------------------------------------------------------
 
     def _decide(self, winner: Setting, tested: Tested, baseline: LiveRun) -> Outcome:
-        change = tested.change
-        spread = _percent(change.value, change.low, change.high)
+        change, shown = tested.change, change_of(tested.change, self._goal)
+        spread = _percent(shown.value, shown.low, shown.high)
         if change.outcome == "undecided":
             self._check_server()
         if change.outcome != "better":
@@ -478,15 +478,6 @@ def _proof(blocks: int, spread: str) -> str:
 def _percent(value: float | None, low: float | None, high: float | None) -> str:
     shown = ["?" if one is None else f"{100 * one:+.1f}" for one in (value, low, high)]
     return f"{shown[0]} % [{shown[1]}, {shown[2]}]"
-
-
-def _metric(contest: Goal) -> str:
-    return {"latency": contest.latency_quantity, "cost": "cpu_s", "throughput": "good_per_s"}[contest.aim]
-
-
-def _scored(values: dict[str, float], score: float | None, contest: Goal) -> dict[str, float]:
-    name = _metric(contest)
-    return values if score is None or name in values else values | {name: abs(score)}
 
 
 def _about(source: str, trace: Trace) -> Workload:

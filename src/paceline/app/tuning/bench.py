@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from math import nan
@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace as changed
 
+from paceline.app.tuning.other_load import Reading
 from paceline.base.errors import ConfigError, PacelineError, TrialFailed
 from paceline.measure.exchange import exchange
 from paceline.measure.load.bodies import prefixed
@@ -24,9 +25,11 @@ from paceline.measure.load.schedule import Schedule
 from paceline.measure.load.words import WORDS
 from paceline.measure.plan import Plan
 from paceline.measure.records.record import RunFile, Tier
+from paceline.measure.server_watch import ServerWatch
 from paceline.measure.session import Onlooker, Prepared, carry_out, prepare
 from paceline.tune.bench import LiveRun
 from paceline.tune.calibrate.batch_log import BatchLog
+from paceline.tune.journal import DISTURBED_PERCENT
 from paceline.tune.observation import Observation
 from paceline.tune.setting import Setting
 from paceline.tune.workload import Workload
@@ -64,17 +67,26 @@ class LoadBench:
     """See `tune.bench.Bench`. Every run sends the trace's texts behind two words of its own, so nothing is cached."""
 
     def __init__(
-        self, plan: Plan, server: TunedServer, *, interrupted: Callable[[], bool] = lambda: False
+        self,
+        plan: Plan,
+        server: TunedServer,
+        *,
+        interrupted: Callable[[], bool] = lambda: False,
+        supply: Iterator[str] | None = None,
+        patience: int = 0,
     ) -> None:
-        """Raises ConfigError for a plan that cannot be carried out."""
+        """Benches of one `supply` never send the same text twice. Raises ConfigError for a plan that cannot be run.
+
+        A run in which others used more than `DISTURBED_PERCENT` of the machine is repeated up to `patience` times.
+        """
         self._plan = plan
         self._server = server
         self._interrupted = interrupted
-        # From where no other tune began: the server may still have the answers of the one before in its cache.
-        began = secrets.randbelow(len(WORDS) ** 2)
-        self._prefixes = (" ".join(_pair(began + run)) for run in count())
+        self._prefixes = prefixes() if supply is None else supply
         self._probes = count(secrets.randbits(63))
         self._whole: RunFile | None = None
+        self._patience = patience
+        self._watch = ServerWatch(plan.target.url, insecure=plan.target.insecure)
         self._schedule = prepare(plan).schedule
         if not len(self._schedule.at_ns):
             raise ConfigError("a closed loop has no trace to replay; give --rate or --trace", param="rate")
@@ -92,13 +104,23 @@ class LoadBench:
     def run(self, setting: Setting, *, speed: float = 1.0, part: tuple[int, int] | None = None) -> LiveRun:
         """See `Bench.run`."""
         self._server.try_out(setting)
-        self.take_batches()
-        run = self._replay(speed, part)
+        for again in range(self._patience, -1, -1):
+            self.take_batches()
+            before = self._reading()
+            run = self._replay(speed, part)
+            others = None if before is None else before.others_percent(self._reading() or before)
+            if not self._server.alive():
+                raise TrialFailed("the server died during the run")
+            if others is None or others <= DISTURBED_PERCENT or not again:
+                break
         if self._whole is None and part is None:
             self._whole = run
-        if not self._server.alive():
-            raise TrialFailed("the server died during the run")
-        return LiveRun(observation_of(run), self.take_batches())
+        return LiveRun(observation_of(run, others), self.take_batches())
+
+    def _reading(self) -> Reading | None:
+        """Processor time so far; None for a server elsewhere, whose neighbours we do not see."""
+        processes = self._watch.processes()
+        return Reading.of(processes) if processes else None
 
     def _replay(self, speed: float, part: tuple[int, int] | None) -> RunFile:
         prepared = prepare(
@@ -153,10 +175,15 @@ class LoadBench:
         self._server.keep(setting)
 
 
-def _pair(number: int) -> tuple[str, str]:
-    """Two words; the same ones again after all pairs."""
-    first, second = divmod(number % len(WORDS) ** 2, len(WORDS))
-    return WORDS[second], WORDS[first]
+def prefixes() -> Iterator[str]:
+    """Two words for each run, all pairs in turn.
+
+    They begin at a pair drawn anew: a second tune of the same server with the same seed must not find its texts cached.
+    """
+    words = len(WORDS)
+    for turn in count(secrets.randbelow(words**2)):
+        first, second = divmod(turn % words**2, words)
+        yield f"{WORDS[first]} {WORDS[second]}"
 
 
 def cut(schedule: Schedule, speed: float, part: tuple[int, int] | None) -> Schedule:
@@ -178,8 +205,8 @@ def cut(schedule: Schedule, speed: float, part: tuple[int, int] | None) -> Sched
     )
 
 
-def observation_of(run: RunFile) -> Observation:
-    """What the records of one run say."""
+def observation_of(run: RunFile, others_percent: float | None = None) -> Observation:
+    """What the records of one run say, and how much of the machine others used meanwhile."""
     columns = run.columns
     latency_ms = np.full(run.header.scheduled or len(columns), nan)
     failed = 0
@@ -190,7 +217,7 @@ def observation_of(run: RunFile) -> Observation:
             failed += 1
         else:
             latency_ms[index] = (last - intended) / 1e6
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = {} if others_percent is None else {"others_percent": others_percent}
     tiers = [tier for tier in columns.tier if tier != Tier.UNKNOWN]
     if tiers:
         metrics["hit_percent"] = 100.0 * sum(tier == Tier.HIT for tier in tiers) / len(tiers)
@@ -235,4 +262,4 @@ def workload_of(prepared: Prepared, run: RunFile) -> Workload:
     return Workload.from_requests(np.array(schedule.at_ns) / 1e9, tokens, np.array(key, dtype=np.int32))
 
 
-__all__ = ["LoadBench", "TunedServer", "cut", "observation_of", "prefixed", "workload_of"]
+__all__ = ["LoadBench", "TunedServer", "cut", "observation_of", "prefixed", "prefixes", "workload_of"]

@@ -39,6 +39,8 @@ class Asked:
     allowed_loss: float = 0.0
     apply: bool = False
     blackbox: bool = False
+    patience: int = 1
+    """How often a run is repeated that other programs on the machine disturbed."""
     seed: int = 1
 
 
@@ -57,14 +59,14 @@ def running(
     if station is not None:
         knobs = [_resolved(knob, station) for knob in knobs]
     try:
-        bench = LoadBench(plan, admin, interrupted=interrupted)
+        bench = LoadBench(plan, admin, interrupted=interrupted, patience=asked.patience)
         yield bench, _order(plan, source, asked, knobs, service, station, None)
     finally:
         admin.revert()
 
 
 @contextmanager
-def launched(  # noqa: PLR0913, PLR0917 - as `running`, and what to launch
+def launched(  # noqa: PLR0913, PLR0917 - as `running`, with the command and its knobs
     plan: Plan, source: str, asked: Asked, command: str, knobs: Path, interrupted: Callable[[], bool]
 ) -> Iterator[tuple[LoadBench, Order]]:
     """Any server, started by us with each setting; it ends with the tune. Raises ConfigError, Unreachable."""
@@ -73,7 +75,7 @@ def launched(  # noqa: PLR0913, PLR0917 - as `running`, and what to launch
     with LaunchedServer(command, declared, plan.target.url) as server:
         restarted = Restarted(server)
         server.apply({})  # a command that does not even start the baseline is said at once
-        bench = LoadBench(plan, restarted, interrupted=interrupted)
+        bench = LoadBench(plan, restarted, interrupted=interrupted, patience=asked.patience)
         gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
         yield bench, _order(plan, source, asked, chosen, "", None, gate)
 

@@ -94,7 +94,8 @@ def _fit(log: BatchLog, spread: float) -> ServiceFit:
         share = base / log.run_s
         slowed_share = share * others
         before = contention
-        contention = max(0.0, float(slowed_share @ (1.0 - share) / max(slowed_share @ slowed_share, 1e-12)))
+        weight = float(slowed_share @ slowed_share)
+        contention = max(0.0, float(slowed_share @ (1.0 - share)) / max(weight, 1e-12))
         if abs(contention - before) < SETTLED:
             break
     a, b, c, d = theta.tolist()

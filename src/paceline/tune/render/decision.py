@@ -30,14 +30,14 @@ def _row(before: SloValue | None, after: SloValue | None, *, both: bool) -> list
     known = before or after
     assert known is not None
     asked = known.objective
-    cells = [escape(asked.label), _side(before)]
+    cells = [escape(asked.label), slo_cell(before)]
     if both:
         change = changed(before.value if before else None, after.value if after else None)
-        cells += [_side(after), typeset(change)]
+        cells += [slo_cell(after), typeset(change)]
     return [*cells, typeset(bound(asked, asked.target)), typeset(bound(asked, asked.critical))]
 
 
-def _side(row: SloValue | None) -> str:
+def slo_cell(row: SloValue | None) -> str:
     """A value with the shape of its state, and the state in a word below it."""
     if row is None or row.value is None:
         return state_cell("unknown", STATES["unknown"])

@@ -31,7 +31,9 @@ def comparison(report: TuneReport) -> str:
     drawings: list[tuple[str, str, Callable[[float], str]]] = []
     if report.ab is not None and looks:
         margin = report.ab.margin
-        drawings.append(("A/B", _told(report.ab, report), lambda width: ab_blocks(looks, margin, width)))
+        drawings.append(
+            ("A/B", ab_told(report.ab, report.objectives), lambda width: ab_blocks(looks, margin, width))
+        )
     if pairs:
         drawings.append(
             ("Predicted against measured", accuracy(pairs), lambda width: against_measured(pairs, width))
@@ -42,20 +44,21 @@ def comparison(report: TuneReport) -> str:
     return section("The proof" if report.ab is not None else "The predictions", shown, _sides(report))
 
 
-def _told(ab: AbResult, report: TuneReport) -> str:
-    said = f"{ab_line(ab, report.objectives)}: {ab.verdict} after {ab.blocks} blocks. "
+def ab_told(ab: AbResult, objectives: list[Objective]) -> str:
+    """What the drawing of the blocks shows."""
+    said = f"{ab_line(ab, objectives)}: {ab.verdict} after {ab.blocks} blocks. "
     return said + "The band is the interval; it holds at every look, so stopping early does not bias it."
 
 
 def _sides(report: TuneReport) -> str:
-    """All that the A/B measured on both sides."""
-    ab = report.ab
-    if ab is None:
-        return ""
-    names = [name for name in {**ab.baseline_values, **ab.candidate_values} if name != ab.metric]
-    rows = [_side(ab, name, report.objectives) for name in (ab.metric, *names)]
-    head = ["measured in the A/B", "baseline", "candidate", "change"]
-    return table("Both sides of the A/B", head, rows, numbers=(1, 2, 3))
+    return "" if report.ab is None else ab_sides(report.ab, report.objectives, ("baseline", "candidate"))
+
+
+def ab_sides(ab: AbResult, objectives: list[Objective], names: tuple[str, str]) -> str:
+    """All that the A/B measured on both sides, which are called `names`."""
+    measures = [name for name in {**ab.baseline_values, **ab.candidate_values} if name != ab.metric]
+    rows = [_side(ab, name, objectives) for name in (ab.metric, *measures)]
+    return table("Both sides of the A/B", ["measured in the A/B", *names, "change"], rows, numbers=(1, 2, 3))
 
 
 def _side(ab: AbResult, name: str, objectives: list[Objective]) -> list[str]:

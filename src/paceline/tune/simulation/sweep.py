@@ -72,7 +72,7 @@ class Sweep:
         return np.asarray(self.utilisation >= SATURATED)
 
 
-def sweep(
+def sweep(  # noqa: PLR0913 - what is simulated, and what is to be known of it
     workload: Workload,
     stations: Sequence[Station],
     models: Sequence[ServiceModel],

@@ -28,6 +28,19 @@ def test_the_wide_intervals_of_the_first_blocks_are_cut_at_the_edge():
     assert max(heights) <= 290
 
 
+def test_a_single_interval_is_a_line_from_end_to_end():
+    """A test that ends at the first block that bounds the change has no band."""
+    paths = [
+        each.get("d")
+        for each in ET.fromstring(ab_blocks(LOOKS[:2], 0.03, 514)).iter("path")
+        if each.get("class") == "line change"
+    ]
+
+    upright = paths[0].strip("M").split("L")
+    assert len({point.split(",")[0] for point in upright}) == 1
+    assert len({point.split(",")[1] for point in upright}) == 2
+
+
 @pytest.mark.parametrize(("margin", "shown"), [(0.03, True), (None, False)])
 def test_the_margin_is_drawn_where_there_is_one(margin, shown):
     drawn = ab_blocks(LOOKS, margin, 514)

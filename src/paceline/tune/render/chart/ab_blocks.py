@@ -39,6 +39,9 @@ def ab_blocks(looks: Sequence[Look], margin: float | None, width: float) -> str:
         _margin(margin, plane, y)
         + plane.y_axis(y.ticks(5), y.at, "change, %")
         + region([*upper, *reversed(lower)], "band change")
+        + (
+            path([*upper, *lower], "line change") if len(bounded) == 1 else ""
+        )  # a band of one block is no area
         + _zero(plane, y)
         + path([at(block, value) for block, value, _, _ in known], "line change")
         + "".join(_dot(at(block, value), looks[block - 1], block) for block, value, _, _ in known)
