@@ -112,7 +112,6 @@ class Tuner:
             )
         winner = self._verify(candidates)
         if winner is None:
-            self._check_server()
             return self._nothing_holds("The baseline holds the SLO and no candidate does.")
         tested = self._ab(winner, baseline)
         if tested is None:
@@ -410,6 +409,7 @@ class Tuner:
 
     def _nothing_holds(self, because: str) -> Outcome:
         """There is no winner: the baseline stays if it holds the SLO, else which setting comes closest, and what binds."""
+        self._check_server()
         tried = [
             trial for trial in self._journal.trials if trial.violation is not None and trial.phase != "a/b"
         ]
