@@ -178,6 +178,7 @@ class Tuner:
         self._predicted = {key(one.setting): one for one in ranked}
         shown = ranked[:SHOWN]
         self._journal.found["predictions"] = simulator.predict(shown, speed=self._speed)
+        self._journal.found["settings_simulated"] = len(simulator.seen)
         self._journal.found["simulated_per_s"] = simulator.simulated / max(simulator.seconds, 1e-9)
         self._watcher.step(
             f"{simulator.simulated:,} simulations in {simulator.seconds:.1f} s; best looks "
