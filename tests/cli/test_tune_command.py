@@ -249,6 +249,7 @@ def test_a_tune_that_writes_the_winner(server, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_tune_that_simulates_and_applies(state):
     """As a user starts it, on a server of its own; afterwards the server has what the report says."""
     settings = ("embed.batch.adaptive=false", "embed.batch.max_wait_ms=20", "admin.token=adm")
