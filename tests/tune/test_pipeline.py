@@ -451,6 +451,13 @@ class TestABlackBox:
         assert report.outcome == "infeasible"
         assert report.closest is not None
 
+    def test_a_server_that_dies_for_good_ends_it(self):
+        """Not the settings failed that were tried after that."""
+        bench = SimulatedBench(disturbed=lambda number, setting: None if number > 1 else 1.0)
+        report = tune(bench, order_for(blackbox=True))
+
+        assert (report.outcome, report.trials[-1].setting) == ("failed", {})
+
     def test_a_knob_that_is_not_simulated_is_said(self):
         """It stays as it is, and the report says how to try it."""
         threads = Knob("embed.threads", 1, (1, 2, 4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import ExitStack, closing
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -79,7 +80,7 @@ def tune(  # noqa: PLR0913 - groups of options
 
     wanted = goal_of(goal)
     phase = checked_plan(target, load, asked)
-    _check(search, result)
+    _check(goal, search, result)
     with until_interrupted() as interrupted:
         report = _tune(phase, (load, asked, goal, search, result), wanted, interrupted)
     return finish(report, result)
@@ -135,13 +136,18 @@ def _admin(phase: Phase, search: SearchOptions) -> closing[Admin]:
     return closing(Admin(target.url, search.admin_token or "", insecure=target.insecure))
 
 
-def _check(search: SearchOptions, result: ResultOptions) -> None:
+def _check(goal: GoalOptions, search: SearchOptions, result: ResultOptions) -> None:
     from paceline.base.errors import ConfigError  # noqa: PLC0415
 
     if (search.launch is None) != (search.knobs is None):
         raise ConfigError(
             "--launch and --knobs go together: the command that starts the server, and the file with its knobs",
             param="launch",
+        )
+    if not 0.0 <= goal.allowed_loss < inf:
+        raise ConfigError(
+            f"--allowed-loss {goal.allowed_loss:g}: expected a loss of mean score, 0 or more",
+            param="allowed_loss",
         )
     if not 1 <= search.candidates <= MOST_CANDIDATES:
         raise ConfigError(

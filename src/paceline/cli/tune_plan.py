@@ -22,6 +22,7 @@ from paceline.cli.measure_options import (
 from paceline.cli.measure_plan import plan_of
 from paceline.cli.measure_run import with_task
 from paceline.cli.tune_options import AskedOptions, ContestOptions, ReplayOptions
+from paceline.measure.load.trace_file import read_trace
 from paceline.measure.plan import ClosedLoop, OpenLoop, Plan, Stage
 from paceline.measure.scenarios.duration import duration_s
 from paceline.measure.scenarios.scenario import Phase
@@ -60,6 +61,8 @@ def margin_of(options: ContestOptions) -> float:
 def checked_plan(target: TargetOptions, load: ReplayOptions, asked: AskedOptions) -> Phase:
     """The plan as far as it can be made without the server. Raises ConfigError."""
     lengths(asked.prompt_words)
+    if asked.distinct is not None and asked.distinct < 1:
+        raise ConfigError(f"--distinct {asked.distinct}: expected 1 or more texts", param="distinct")
     if load.trace is not None and asked.distinct is not None:
         raise ConfigError(
             "--distinct is of made-up texts, a trace has its own; leave one out", param="distinct"
@@ -85,6 +88,8 @@ def checked_plan(target: TargetOptions, load: ReplayOptions, asked: AskedOptions
         ),
         judging=JudgingOptions(keep_going=True),
     )
+    if load.trace is not None:
+        read_trace(str(load.trace))  # one that cannot be read is said before the server is asked
     return plan_of(options)[0]
 
 

@@ -112,7 +112,6 @@ class Tuner:
             )
         winner = self._verify(candidates)
         if winner is None:
-            self._check_server()
             return self._nothing_holds("The baseline holds the SLO and no candidate does.")
         tested = self._ab(winner, baseline)
         if tested is None:
@@ -179,6 +178,7 @@ class Tuner:
         self._predicted = {key(one.setting): one for one in ranked}
         shown = ranked[:SHOWN]
         self._journal.found["predictions"] = simulator.predict(shown, speed=self._speed)
+        self._journal.found["settings_simulated"] = len(simulator.seen)
         self._journal.found["simulated_per_s"] = simulator.simulated / max(simulator.seconds, 1e-9)
         self._watcher.step(
             f"{simulator.simulated:,} simulations in {simulator.seconds:.1f} s; best looks "
@@ -410,6 +410,7 @@ class Tuner:
 
     def _nothing_holds(self, because: str) -> Outcome:
         """There is no winner: the baseline stays if it holds the SLO, else which setting comes closest, and what binds."""
+        self._check_server()
         tried = [
             trial for trial in self._journal.trials if trial.violation is not None and trial.phase != "a/b"
         ]

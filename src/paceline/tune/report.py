@@ -208,8 +208,10 @@ class TuneReport(msgspec.Struct, frozen=True):
     warnings: list[str] = []
     machine: str = ""
     seed: int = 1
+    settings_simulated: int | None = None
+    """Different ones; `predictions` are of those that were not given up on the way."""
     simulated_per_s: float | None = None
-    """Settings simulated per second."""
+    """Settings simulated per second, each under one particle."""
     written_to: str = ""
     """File that holds the winner, where one was written."""
     schema: str = SCHEMA

@@ -14,7 +14,7 @@ from paceline.base.slo import Objective
 from paceline.tune.calibrate.posterior import Posterior
 from paceline.tune.goal import Goal
 from paceline.tune.report import Prediction, Range
-from paceline.tune.setting import Setting
+from paceline.tune.setting import Key, Setting, key
 from paceline.tune.simulation.capacity import SATURATED
 from paceline.tune.simulation.station import Station
 from paceline.tune.simulation.sweep import Sweep, sweep
@@ -60,6 +60,8 @@ class Simulator:
         """Settings times particles so far."""
         self.seconds = 0.0
         """Spent on them."""
+        self.seen: set[Key] = set()
+        """The settings."""
 
     def models(self, name: str) -> bool:
         """Whether this knob's effect is simulated."""
@@ -188,6 +190,7 @@ class Simulator:
         )
         self.seconds += time.perf_counter() - began
         self.simulated += len(settings) * len(models)
+        self.seen |= {key(setting) for setting in settings}
         return found, quantiles
 
     def _requests(self, share: float) -> int:

@@ -35,7 +35,7 @@ class Admin:
         self.root = f"{parts.scheme}://{parts.netloc}"
         self._client = httpx.Client(
             base_url=self.root,
-            headers={"authorization": f"Bearer {token}"},
+            headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=TIMEOUT_S,
             verify=not insecure,
             trust_env=False,

@@ -96,6 +96,8 @@ class LoadBench:
                 "with a higher --rate, a longer --duration or a longer --trace",
                 param="duration",
             )
+        # What the simulator will not replay is said before any of it is sent: a trace with gaps.
+        Workload.from_requests(np.array(self._schedule.at_ns) / 1e9, [1] * len(self._schedule.at_ns))
         self.requests = len(self._schedule.at_ns)
         self.duration_s = self._schedule.duration_ns / 1e9
 

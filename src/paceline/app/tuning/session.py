@@ -74,7 +74,7 @@ def launched(  # noqa: PLR0913, PLR0917 - as `running`, with the command and its
     chosen = chosen_knobs(declared, asked.knobs)
     with LaunchedServer(command, declared, plan.target.url) as server:
         restarted = Restarted(server)
-        restarted.try_out({})  # a command that does not even start the baseline is said at once
+        server.apply({})  # a command that does not even start the baseline is said at once
         bench = LoadBench(plan, restarted, interrupted=interrupted, patience=asked.patience)
         gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
         yield bench, _order(plan, source, asked, chosen, "", None, gate)

@@ -217,7 +217,8 @@ def searched(report: TuneReport) -> str:
     if not report.predictions:
         return f"{space} settings; {live}"
     speed = f", {number(report.simulated_per_s)} a second" if report.simulated_per_s else ""
-    return f"{len(report.predictions):,} of {space} settings simulated{speed}; {live}"
+    simulated = report.settings_simulated or len(report.predictions)
+    return f"{simulated:,} of {space} settings simulated{speed}; {live}"
 
 
 def workload(report: TuneReport) -> str:
