@@ -187,6 +187,17 @@ class TestALaunch:
 
         assert "ended with 3 before it was ready" in said
 
+    def test_it_runs_when_it_is_asked_what_it_speaks(self, refused, free_url):
+        """As without a task or a path in the URL."""
+        script = Path(__file__).parents[1] / "tune/little_server.py"
+        command = f"{sys.executable} -I -S {script} --port {{port}} --threads {{workers}}"
+        said = refused(
+            *("--url", free_url, "--rate", "50", "--duration", "1s", "--budget", "1s"),
+            *("--knobs", "knobs.toml", "--launch", command),
+        )
+
+        assert "--budget 1s: with trials of 1 s a tune takes" in said
+
     def test_with_an_unknown_knob(self, refused, free_url):
         said = refused(
             *("--url", free_url, "--task", "http", "--rate", "50", "--knob", "threads"),

@@ -69,19 +69,35 @@ def running(
         admin.revert()
 
 
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A server that runs because we started it, and what may be turned on it."""
+
+    server: LaunchedServer
+    knobs: list[Knob]
+
+
 @contextmanager
-def launched(  # noqa: PLR0913, PLR0917 - as `running`, with the command and its knobs
-    plan: Plan, source: str, asked: Asked, command: str, knobs: Path, interrupted: Callable[[], bool]
-) -> Iterator[tuple[LoadBench, Order]]:
-    """Any server, started by us with each setting; it ends with the tune. Raises ConfigError, Unreachable."""
-    declared = read_knob_file(knobs)
-    chosen = chosen_knobs(declared, asked.knobs)
-    with LaunchedServer(command, declared, plan.target.url) as server:
-        restarted = Restarted(server)
-        server.apply({})  # a command that does not even start the baseline is said at once
-        bench = _bench(plan, restarted, asked, interrupted)
-        gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
-        yield bench, _order(plan, source, asked, chosen, "", None, gate)
+def launching(command: str, file: Path, names: Sequence[str], url: str) -> Iterator[Launched]:
+    """Any server, started by us on its baseline, so that it can be asked what it speaks; it ends with the tune.
+
+    Raises ConfigError for knobs that cannot be, Unreachable for a command that does not even start the baseline.
+    """
+    declared = read_knob_file(file)
+    chosen = chosen_knobs(declared, names)
+    with LaunchedServer(command, declared, url) as server:
+        server.apply({})
+        yield Launched(server, chosen)
+
+
+def launched(
+    plan: Plan, source: str, asked: Asked, started: Launched, interrupted: Callable[[], bool]
+) -> tuple[LoadBench, Order]:
+    """Tune it: every setting is a restart. Raises ConfigError for a load that tells nothing."""
+    restarted = Restarted(started.server)
+    bench = _bench(plan, restarted, asked, interrupted)
+    gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
+    return bench, _order(plan, source, asked, started.knobs, "", None, gate)
 
 
 def _bench(plan: Plan, server: TunedServer, asked: Asked, interrupted: Callable[[], bool]) -> LoadBench:
