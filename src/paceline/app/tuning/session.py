@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from paceline.app.tuning.admin import Admin
-from paceline.app.tuning.bench import LoadBench
+from paceline.app.tuning.bench import LoadBench, TunedServer
 from paceline.app.tuning.neighbours import NeighbourGate
 from paceline.app.tuning.plant import live_knobs, service_of, station_of
 from paceline.app.tuning.restarted import Restarted
@@ -24,6 +25,9 @@ from paceline.tune.launched import LaunchedServer
 from paceline.tune.order import Order
 from paceline.tune.simulation.station import Station
 from paceline.tune.space import Space
+
+LEAST_REQUESTS: Final = 40
+"""Of a trial: two are above the p95 of so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ def running(
     if station is not None:
         knobs = [_resolved(knob, station) for knob in knobs]
     try:
-        bench = LoadBench(plan, admin, interrupted=interrupted, patience=asked.patience)
+        bench = _bench(plan, admin, asked, interrupted)
         yield bench, _order(plan, source, asked, knobs, service, station, None)
     finally:
         admin.revert()
@@ -91,9 +95,21 @@ def launched(
 ) -> tuple[LoadBench, Order]:
     """Tune it: every setting is a restart. Raises ConfigError for a load that tells nothing."""
     restarted = Restarted(started.server)
-    bench = LoadBench(plan, restarted, interrupted=interrupted, patience=asked.patience)
+    bench = _bench(plan, restarted, asked, interrupted)
     gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
     return bench, _order(plan, source, asked, started.knobs, "", None, gate)
+
+
+def _bench(plan: Plan, server: TunedServer, asked: Asked, interrupted: Callable[[], bool]) -> LoadBench:
+    """Raises ConfigError for a load of which a trial tells nothing."""
+    bench = LoadBench(plan, server, interrupted=interrupted, patience=asked.patience)
+    if bench.requests < LEAST_REQUESTS:
+        raise ConfigError(
+            f"a trial of {bench.requests} requests tells nothing of a p95; send {LEAST_REQUESTS} or more with a higher "
+            "--rate, a longer --duration or a longer --trace",
+            param="duration",
+        )
+    return bench
 
 
 def chosen_knobs(declared: KnobFile, names: Sequence[str]) -> list[Knob]:
