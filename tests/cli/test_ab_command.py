@@ -179,7 +179,7 @@ def test_wrong_usage_is_one_line(capsys, arguments, words):
     ("more", "words"),
     [
         (
-            ["--block-duration", "100ms"],
+            ["--duration", "1s", "--block-duration", "100ms"],
             "10 requests for each side of a block tell little, 20 or more are needed",
         ),
         (["--duration", "1s", "--block-duration", "10s"], "--block-duration 10s: the load lasts 1 s"),
