@@ -43,6 +43,7 @@ _MEANINGS: Final = {
     "enter_s": ("ms", 1e3, "of the event loop before a text waits in the queue"),
     "leave_s": ("ms", 1e3, "of the event loop after its batch"),
     "hit_s": ("ms", 1e3, "of the event loop for a cached answer"),
+    "steal": ("%", 1e2, "of the event loop's time that busy engines lose"),
     "fixed_s": ("ms", 1e3, "of network and client"),
     "spread": ("%", 1e2, "standard deviation of a batch's time"),
 }

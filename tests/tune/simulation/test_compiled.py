@@ -67,6 +67,7 @@ models = st.builds(
     d=st.sampled_from([0.0, 1e-7]),
     contention=st.sampled_from([0.0, 0.3]),
     enter_s=st.sampled_from([0.0, 2e-4]),
+    steal=st.sampled_from([0.0, 0.7]),
     leave_s=st.sampled_from([0.0, 1e-4]),
     hit_s=st.sampled_from([0.0, 1e-4]),
     fixed_s=st.just(1e-3),

@@ -24,7 +24,7 @@ class Outcome:
     """Texts that an engine ran."""
     batches: int
     engine_s: float
-    """Seconds that engines ran, over all lanes."""
+    """Seconds that lanes were held by batches, over all lanes."""
     makespan_s: float
     """Instant of the last answer; 0 without any."""
 

@@ -89,8 +89,8 @@ class _Replay:
         self._key: list[bytes] = [names.get(key, b"") for key in workload.key.tolist()]
         self._flights: dict[bytes, list[int]] = {}
         """Texts that want the value of a key which is being computed; the first of them queued it."""
-        self._running: list[tuple[float, int, Batch, float]] = []
-        """End, number and run time of each batch in an engine."""
+        self._running: list[tuple[float, int, Batch]] = []
+        """End and number of each batch in an engine."""
         self._came = 0
         self._turn_at: float | None = None
         self._rings_at = inf
@@ -149,7 +149,7 @@ class _Replay:
             return
         hits = len(texts) - len(missing)
         self._hits += hits
-        self.now += hits * self._model.hit_s + len(missing) * self._model.enter_s
+        self._work(hits * self._model.hit_s + len(missing) * self._model.enter_s)
         self._missing[request] = len(missing)
         if not missing:
             self._answer(request)
@@ -166,8 +166,8 @@ class _Replay:
 
     def _end(self) -> None:
         """The batch that ends first: its lane is free and taken again before its answers are written."""
-        _, _, batch, run_s = heappop(self._running)
-        self._engine_s += run_s
+        ends_at, _, batch = heappop(self._running)
+        self._engine_s += ends_at - batch.started_at
         self._queue.finished(batch, self.now, self.now - batch.started_at)
         self._pump()
         for job in batch.jobs:
@@ -177,7 +177,7 @@ class _Replay:
                 life_s = self._ttl_s * (1.0 - LIFE_JITTER * key[-1] / 255)
                 self._cache.put(key, self._value, job.run_s / job.batch_rows, life_s)
             for rider in self._flights.pop(key) if self._shares else (text,):
-                self.now += self._model.leave_s
+                self._work(self._model.leave_s)
                 request = self._request[rider]
                 self._missing[request] -= 1
                 if not self._missing[request]:
@@ -191,7 +191,7 @@ class _Replay:
             number = queue.batches_total - 1
             run_s = model.run_s(batch.rows, batch.length)
             run_s = run_s * (1.0 + model.contention * (queue.running - 1)) * self._noise[number]
-            heappush(self._running, (self.now + run_s, number, batch, run_s))
+            heappush(self._running, (self.now + run_s, number, batch))
         wake_at = queue.wake_at()
         if wake_at is None:
             self._rings_at = inf
@@ -215,7 +215,15 @@ class _Replay:
 
     def _refuse(self) -> None:
         self._refused += 1
-        self.now += self._model.hit_s
+        self._work(self._model.hit_s)
+
+    def _work(self, seconds: float) -> None:
+        """The event loop works; batches that have all the cores lose some of them meanwhile."""
+        self.now += seconds
+        if len(self._running) == self._queue.lanes:
+            lost_s = self._model.steal * seconds
+            # All are put off alike, so the order of the heap stays.
+            self._running = [(ends_at + lost_s, number, batch) for ends_at, number, batch in self._running]
 
     def _answer(self, request: int) -> None:
         self._makespan_s = self.now

@@ -34,6 +34,9 @@ class ServiceModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Event-loop seconds of its answer, after its batch ended."""
     hit_s: float = 0.0
     """Event-loop seconds of a cached text, and of a refusal."""
+    steal: float = 0.0
+    """Seconds that every running batch loses to a second of the event loop's work while all lanes run: where engines
+    have all the cores, the event loop and who sends the load take theirs from them."""
     fixed_s: float = 0.0
     """Seconds of every latency in which the server does nothing: network and client."""
     spread: float = 0.0

@@ -29,6 +29,15 @@ def _open(s: Any) -> None:
 
 
 @compiled
+def _work(s: Any, m: Any, w: Any, seconds: float) -> None:
+    """The event loop works."""
+    s.now += seconds
+    if s.running == s.lanes:
+        for i in range(s.running):
+            w.batches[i].ends_at += m.steal * seconds
+
+
+@compiled
 def _pump(s: Any, m: Any, w: Any) -> None:
     """Start what can start, and set the timer."""
     s.turn_at = nan
@@ -36,7 +45,6 @@ def _pump(s: Any, m: Any, w: Any) -> None:
         batch = w.batches[s.running - 1]
         run_s = m.a + batch.rows * (m.b + batch.length * (m.c + batch.length * m.d))
         run_s = run_s * (1.0 + m.contention * (s.running - 1)) * w.noise[s.batches_total - 1]
-        batch.run_s = run_s
         batch.ends_at = s.now + run_s
     if s.wake_at == inf or s.wake_at < s.rings_at:
         s.rings_at = s.wake_at
@@ -78,11 +86,11 @@ def _arrive(s: Any, m: Any, w: Any) -> None:
     entering = _entering(s, w, first, end)
     if entering < 0:
         s.refused += 1
-        s.now += m.hit_s
+        _work(s, m, w, m.hit_s)
         return
     hits = end - first - entering
     s.hits += hits
-    s.now += hits * m.hit_s + entering * m.enter_s
+    _work(s, m, w, hits * m.hit_s + entering * m.enter_s)
     w.missing[request] = entering
     if not entering:
         _answer(s, m, w, request)
@@ -114,7 +122,7 @@ def _enter(s: Any, w: Any, number: int) -> None:
 def _freed(s: Any, w: Any, ended: int) -> int:
     """Free the lane of the batch at place `ended`; its first text."""
     first: int = w.batches[ended].first
-    s.engine_s += w.batches[ended].run_s
+    s.engine_s += w.batches[ended].ends_at - w.batches[ended].started_at
     finished(s, w, ended, s.now)
     return first
 
@@ -129,7 +137,7 @@ def _leave(s: Any, m: Any, w: Any, number: int) -> None:
             w.keys[text.key].cached = 1
         rider = number
         while rider >= 0:
-            s.now += m.leave_s
+            _work(s, m, w, m.leave_s)
             request = w.texts[rider].request
             w.missing[request] -= 1
             if not w.missing[request]:
