@@ -27,13 +27,18 @@ from paceline.tune.simulation.sweep import sweep
 from paceline.tune.workload import Workload
 
 PARTICLES: Final = 16
-DRAWS: Final = 256
-GENERATIONS: Final = 4
+DRAWS: Final = 384
+GENERATIONS: Final = 6
+LEAST_EFFECTIVE: Final = 40.0
+"""Draws that the weights of a generation are worth at the least: a cloud must not collapse on one that was lucky."""
 QUANTILES: Final = (0.25, 0.5, 0.75, 0.9, 0.95)
 TOLERANCE: Final = (0.06, 0.05, 0.05, 0.07, 0.09)
 """Standard deviation of the logarithm of each quantile between two runs of one setting, as measured here."""
-LEAST_SURE: Final = 0.08
-"""Relative error that a prediction has at the least: what no run of a few seconds can tell."""
+LEAST_SURE: Final = 0.12
+"""Relative error that a prediction has at the least: p95 of two runs of one setting, some seconds long on a machine that
+others share, differ by a standard deviation of about 0.15 (see docs/performance.md, Tuning)."""
+MOST_SPREAD: Final = 0.6
+"""Of run times; more is not noise but something that the model does not know."""
 PRIOR_WEIGHT: Final = 3.0
 """Live runs that the prior belief in `LEAST_SURE` counts as."""
 
@@ -49,6 +54,7 @@ _RANGES: Final = {
     "hit_s": (1e-5, 4e-4),
     "contention": (0.02, 1.0),
     "steal": (0.02, 2.0),
+    "wide": (0.7, 2.0),
 }
 """Of the priors, uniform in the logarithm: from a C server on an idle machine to a Python one on a busy one."""
 _NAMES: Final = tuple(_RANGES)
@@ -90,9 +96,7 @@ def posterior(
         distance = _distance(
             workload, evidence, [_model(fits[w], row) for w, row in zip(which, drawn, strict=True)]
         )
-        # Early generations accept more, so that the cloud does not collapse on one lucky draw.
-        weight = np.exp(-0.5 * (distance - distance.min()) / (1 << (GENERATIONS - 1 - generation)))
-        weight /= weight.sum()
+        weight = _weights(distance, LEAST_EFFECTIVE)
         if generation == GENERATIONS - 1:
             break
         chosen = source.choice(DRAWS, DRAWS, p=weight)
@@ -104,11 +108,28 @@ def posterior(
     return Posterior(particles, *_discrepancy(workload, evidence, particles))
 
 
+def _weights(distance: Floats, least_effective: float) -> Floats:
+    """In proportion to exp(-distance / 2), tempered as far as so many effective draws need."""
+    beyond = distance - distance.min()
+    temperature = 1.0
+    while True:
+        weight: Floats = np.exp(-0.5 * beyond / temperature)
+        weight /= weight.sum()
+        if 1.0 / float((weight**2).sum()) >= least_effective:
+            return weight
+        temperature *= 1.5
+
+
 def _model(fit: ServiceFit, row: Floats) -> ServiceModel:
     values = dict(zip(_NAMES, np.exp(row).tolist(), strict=True))
-    slow = values.pop("slow")
+    slow, wide = values.pop("slow"), values.pop("wide")
     return ServiceModel(
-        a=fit.a * slow, b=fit.b * slow, c=fit.c * slow, d=fit.d * slow, spread=min(fit.spread, 0.5), **values
+        a=fit.a * slow,
+        b=fit.b * slow,
+        c=fit.c * slow,
+        d=fit.d * slow,
+        spread=min(wide * fit.spread, MOST_SPREAD),
+        **values,
     )
 
 

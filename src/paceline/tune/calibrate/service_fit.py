@@ -21,6 +21,8 @@ ROUNDS = 24
 """Of base and slow-down in turns at most."""
 SETTLED = 3e-4
 """Change of the slow-down from one round to the next that ends them."""
+LEAST_OF_A_KIND = 5
+"""Batches that ran beside so many others, for a median of them."""
 TRIM = 3.0
 """Relative errors beyond this many times the usual are page faults and neighbours, not the engine."""
 _SUBSETS = [subset for size in range(1, 5) for subset in combinations(range(4), size)]
@@ -83,30 +85,41 @@ def _fit(log: BatchLog, spread: float) -> ServiceFit:
     columns = _columns(log)
     others = log.busy - 1.0
     contention = 0.0
+    fitted = log.run_s
     for _ in range(ROUNDS):
         slowed = columns * (1.0 + contention * others)[:, None]
-        theta = _non_negative(slowed / log.run_s[:, None])
-        base = columns @ theta
-        if not others.any():
-            break
-        # base * (1 + k*others) / run nearest to 1, the same loss as above: in turns both go down to its least. The
-        # other way round, run over base, would let one batch that was hit stand for a slow-down of all.
-        share = base / log.run_s
-        slowed_share = share * others
-        before = contention
-        weight = float(slowed_share @ slowed_share)
-        contention = max(0.0, float(slowed_share @ (1.0 - share)) / max(weight, 1e-12))
+        # Weighed by the fitted times, not the measured ones: slow batches, whose error is large, count as much as quick.
+        theta = _non_negative(slowed / fitted[:, None], log.run_s / fitted)
+        before, contention = contention, _contention(log.run_s / (columns @ theta), others)
+        fitted = (columns @ theta) * (1.0 + contention * others)
         if abs(contention - before) < SETTLED:
             break
     a, b, c, d = theta.tolist()
     return ServiceFit(a, b, c, d, contention, spread)
 
 
-def _non_negative(scaled: Floats) -> Floats:
-    """The theta >= 0 that brings scaled @ theta nearest to 1, by trying every set of positive coefficients."""
+def _contention(ratio: Floats, others: Floats) -> float:
+    """Slow-down for each other busy lane, from medians: what was hit by a neighbour does not speak for all.
+
+    `ratio` is of run time over the time alone, up to a common factor; 0 when nothing ran alone to compare with.
+    """
+    alone = ratio[others == 0.0]
+    if len(alone) < LEAST_OF_A_KIND:
+        return 0.0
+    weights, slopes = [], []
+    for count in np.unique(others[others > 0.0]):
+        beside = ratio[others == count]
+        if len(beside) >= LEAST_OF_A_KIND:
+            slopes.append((float(np.median(beside) / np.median(alone)) - 1.0) / float(count))
+            weights.append(float(len(beside) * count**2))
+    return max(0.0, float(np.average(slopes, weights=weights))) if slopes else 0.0
+
+
+def _non_negative(scaled: Floats, target: Floats) -> Floats:
+    """The theta >= 0 that brings scaled @ theta nearest to the target, by trying every set of positive coefficients."""
     units = np.sqrt((scaled**2).sum(axis=0)) + 1e-300
     gram = (scaled / units).T @ (scaled / units)
-    moment = (scaled / units).sum(axis=0)
+    moment = (scaled / units).T @ target
     best, least = np.zeros(4), np.inf
     for subset in _SUBSETS:
         at = list(subset)

@@ -67,7 +67,10 @@ ADMISSION = np.dtype([("at", "f8"), ("work_s", "f8"), ("jobs", "i8"), ("tokens",
 KEY = np.dtype([("flight", "i8"), ("cached", "i8")], align=True)
 """The text whose run computes a key, or -1; and whether its value was stored."""
 MODEL = np.dtype(
-    [(name, "f8") for name in ("a", "b", "c", "d", "contention", "enter_s", "leave_s", "hit_s", "steal", "fixed_s")]
+    [
+        (name, "f8")
+        for name in ("a", "b", "c", "d", "contention", "enter_s", "leave_s", "hit_s", "steal", "fixed_s")
+    ]
 )
 """The fields of a `ServiceModel` by name; the noise comes as an array."""
 
