@@ -52,7 +52,10 @@ EXITS = """## Exit codes of the command line
 | 0 | done |
 | 1 | failed |
 | 2 | wrong usage, or a wrong setting (`invalid_setting`) |
+| 4 | `measure`, `compare`, `ab`: too little to tell |
 | 130 | interrupted (Ctrl-C) |
+
+`measure`, `compare`, `tune` and `ab` end with their verdict; `paceline COMMAND --help` has the table.
 
 An error is one line on standard error; `PACELINE_DEBUG=1` adds the traceback.
 """

@@ -187,6 +187,17 @@ class TestALaunch:
 
         assert "ended with 3 before it was ready" in said
 
+    def test_it_runs_when_it_is_asked_what_it_speaks(self, refused, free_url):
+        """As without a task or a path in the URL."""
+        script = Path(__file__).parents[1] / "tune/little_server.py"
+        command = f"{sys.executable} -I -S {script} --port {{port}} --threads {{workers}}"
+        said = refused(
+            *("--url", free_url, "--rate", "50", "--duration", "1s", "--budget", "1s"),
+            *("--knobs", "knobs.toml", "--launch", command),
+        )
+
+        assert "--budget 1s: with trials of 1 s a tune takes" in said
+
     def test_with_an_unknown_knob(self, refused, free_url):
         said = refused(
             *("--url", free_url, "--task", "http", "--rate", "50", "--knob", "threads"),
@@ -210,7 +221,28 @@ SHORT = [
 ]
 
 
-def test_a_short_tune_from_end_to_end(server, capsys):
+def test_a_tune_for_an_slo_out_of_reach(server, capsys):
+    """Status 1, with the closest setting and what binds; nothing is written, and the server is as it was."""
+    wish = ["--threshold", "p(95)<0.1", "--output", "report.json"]
+    code = run(["tune", *on(server), *SHORT, "--blackbox", "--budget", "60s", *wish])
+
+    told = " ".join(capsys.readouterr().out.split())
+    report = decode(Path("report.json").read_bytes())
+    assert (code, report.outcome) == (1, "infeasible")
+    assert report.closest is not None
+    assert "No setting holds the SLO. Closest is" in told
+    assert "for a target of 0.1 ms" in told
+    assert not Path("tuned.toml").exists()
+    assert lease_of(server) is None
+
+
+def lease_of(server):
+    answer = httpx.get(f"{server.url}/admin/settings", headers={"authorization": "Bearer adm"})
+    return answer.json()["lease"]
+
+
+@pytest.mark.slow
+def test_a_tune_that_writes_the_winner(server, capsys):
     """One knob, searched live: the wait that nobody needs goes, and everything is written down."""
     code = run(
         ["tune", *on(server), *SHORT, "--blackbox", "--json", "--budget", "60s", "--output", "page.html"]
@@ -224,8 +256,7 @@ def test_a_short_tune_from_end_to_end(server, capsys):
     assert tomllib.loads(Path("tuned.toml").read_text()) == {"embed": {"batch": {"adaptive": True}}}
     assert Path("page.html").read_text().startswith("<!doctype html>")
     assert "baseline" in told.err
-    state = httpx.get(f"{server.url}/admin/settings", headers={"authorization": "Bearer adm"}).json()
-    assert state["lease"] is None
+    assert lease_of(server) is None
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def _tune(
     interrupted: Callable[[], bool],
 ) -> TuneReport:
     from paceline.app.tuning.session import Asked as Wish  # noqa: PLC0415
-    from paceline.app.tuning.session import launched, running  # noqa: PLC0415
+    from paceline.app.tuning.session import launched, launching, running  # noqa: PLC0415
     from paceline.cli.tune_plan import load_plan, margin_of  # noqa: PLC0415
     from paceline.measure.scenarios.duration import duration_s  # noqa: PLC0415
     from paceline.tune.pipeline import Tuner  # noqa: PLC0415
@@ -121,10 +121,10 @@ def _tune(
             bench, order = stack.enter_context(running(plan, source, wish, admin, interrupted))
         else:
             assert search.knobs is not None
+            url = phase.plan.target.url
+            started = stack.enter_context(launching(search.launch, search.knobs, search.knob, url))
             plan, source = load_plan(phase, load, asked, folder)
-            bench, order = stack.enter_context(
-                launched(plan, source, wish, search.launch, search.knobs, interrupted)
-            )
+            bench, order = launched(plan, source, wish, started, interrupted)
         watcher = stack.enter_context(watching())
         return Tuner(bench, order, watcher).run()
 

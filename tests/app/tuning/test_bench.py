@@ -105,10 +105,6 @@ class TestTheTrace:
         assert len(set(trace.key.tolist())) == trace.requests
         assert trace.duration_s == pytest.approx(bench.duration_s, rel=0.1)
 
-    def test_of_a_handful_of_requests_is_refused(self, admin, tuned_server, plan_for):
-        with pytest.raises(ConfigError, match=r"a trial of \d+ requests tells nothing of a p95.*--rate"):
-            LoadBench(plan_for(tuned_server.url, rate=10.0), admin)
-
     def test_of_users_who_wait_for_their_answers_is_none(self, admin, tuned_server, plan_for):
         plan = plan_for(tuned_server.url)
         closed = type(plan)(plan.target, ClosedLoop((Stage(1.0, 4.0),)), plan.payload)

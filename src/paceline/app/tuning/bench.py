@@ -38,8 +38,6 @@ PROBE_TIMEOUT_S: Final = 30.0
 FIRST_TOKEN_ID: Final = 2_000
 """Probes are token ids; those below are special ones and punctuation in every vocabulary we know."""
 TOKEN_IDS: Final = 20_000
-LEAST_REQUESTS: Final = 40
-"""Of a trial: two are above the p95 of so many."""
 REFUSED: Final = {429, 503}
 """Of a probe that the server did not take: its gate knows its own limits, and nothing has failed."""
 
@@ -90,12 +88,6 @@ class LoadBench:
         self._schedule = prepare(plan).schedule
         if not len(self._schedule.at_ns):
             raise ConfigError("a closed loop has no trace to replay; give --rate or --trace", param="rate")
-        if len(self._schedule.at_ns) < LEAST_REQUESTS:
-            raise ConfigError(
-                f"a trial of {len(self._schedule.at_ns)} requests tells nothing of a p95; send {LEAST_REQUESTS} or more "
-                "with a higher --rate, a longer --duration or a longer --trace",
-                param="duration",
-            )
         # What the simulator will not replay is said before any of it is sent: a trace with gaps.
         Workload.from_requests(np.array(self._schedule.at_ns) / 1e9, [1] * len(self._schedule.at_ns))
         self.requests = len(self._schedule.at_ns)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from paceline.app.tuning.admin import Admin
-from paceline.app.tuning.bench import LoadBench
+from paceline.app.tuning.bench import LoadBench, TunedServer
 from paceline.app.tuning.neighbours import NeighbourGate
 from paceline.app.tuning.plant import live_knobs, service_of, station_of
 from paceline.app.tuning.restarted import Restarted
@@ -24,6 +25,9 @@ from paceline.tune.launched import LaunchedServer
 from paceline.tune.order import Order
 from paceline.tune.simulation.station import Station
 from paceline.tune.space import Space
+
+LEAST_REQUESTS: Final = 40
+"""Of a trial: two are above the p95 of so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,25 +63,53 @@ def running(
     if station is not None:
         knobs = [_resolved(knob, station) for knob in knobs]
     try:
-        bench = LoadBench(plan, admin, interrupted=interrupted, patience=asked.patience)
+        bench = _bench(plan, admin, asked, interrupted)
         yield bench, _order(plan, source, asked, knobs, service, station, None)
     finally:
         admin.revert()
 
 
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A server that runs because we started it, and what may be turned on it."""
+
+    server: LaunchedServer
+    knobs: list[Knob]
+
+
 @contextmanager
-def launched(  # noqa: PLR0913, PLR0917 - as `running`, with the command and its knobs
-    plan: Plan, source: str, asked: Asked, command: str, knobs: Path, interrupted: Callable[[], bool]
-) -> Iterator[tuple[LoadBench, Order]]:
-    """Any server, started by us with each setting; it ends with the tune. Raises ConfigError, Unreachable."""
-    declared = read_knob_file(knobs)
-    chosen = chosen_knobs(declared, asked.knobs)
-    with LaunchedServer(command, declared, plan.target.url) as server:
-        restarted = Restarted(server)
-        server.apply({})  # a command that does not even start the baseline is said at once
-        bench = LoadBench(plan, restarted, interrupted=interrupted, patience=asked.patience)
-        gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
-        yield bench, _order(plan, source, asked, chosen, "", None, gate)
+def launching(command: str, file: Path, names: Sequence[str], url: str) -> Iterator[Launched]:
+    """Any server, started by us on its baseline, so that it can be asked what it speaks; it ends with the tune.
+
+    Raises ConfigError for knobs that cannot be, Unreachable for a command that does not even start the baseline.
+    """
+    declared = read_knob_file(file)
+    chosen = chosen_knobs(declared, names)
+    with LaunchedServer(command, declared, url) as server:
+        server.apply({})
+        yield Launched(server, chosen)
+
+
+def launched(
+    plan: Plan, source: str, asked: Asked, started: Launched, interrupted: Callable[[], bool]
+) -> tuple[LoadBench, Order]:
+    """Tune it: every setting is a restart. Raises ConfigError for a load that tells nothing."""
+    restarted = Restarted(started.server)
+    bench = _bench(plan, restarted, asked, interrupted)
+    gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
+    return bench, _order(plan, source, asked, started.knobs, "", None, gate)
+
+
+def _bench(plan: Plan, server: TunedServer, asked: Asked, interrupted: Callable[[], bool]) -> LoadBench:
+    """Raises ConfigError for a load of which a trial tells nothing."""
+    bench = LoadBench(plan, server, interrupted=interrupted, patience=asked.patience)
+    if bench.requests < LEAST_REQUESTS:
+        raise ConfigError(
+            f"a trial of {bench.requests} requests tells nothing of a p95; send {LEAST_REQUESTS} or more with a higher "
+            "--rate, a longer --duration or a longer --trace",
+            param="duration",
+        )
+    return bench
 
 
 def chosen_knobs(declared: KnobFile, names: Sequence[str]) -> list[Knob]:
