@@ -38,6 +38,7 @@ def test_the_demo_embeds_a_corpus_searches_it_and_judges_the_server(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_demo_ends_with_a_tune_of_its_server_and_tells_nobody_the_token(tmp_path):
     """The verdict is the tuner's own, so either one will do; what it rests on is shown."""
     done = subprocess.run(

@@ -67,7 +67,7 @@ def demo(
         int, Parameter(help="Callers of the load test; each thinks 0.1 s between requests.")
     ] = 12,
     texts: Annotated[int, Parameter(help="Glosses to embed first, at most 6000.")] = 3000,
-    tune: Annotated[bool, Parameter(help="Tune the server at the end, about 90 s.")] = True,
+    tune: Annotated[bool, Parameter(help="Tune the server at the end: one to two minutes.")] = True,
     options: Options = NO_OPTIONS,
 ) -> int:
     """Start a server with the demo model, put load on it and show what happens.

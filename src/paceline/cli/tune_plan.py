@@ -101,7 +101,7 @@ def load_plan(phase: Phase, load: ReplayOptions, asked: AskedOptions, folder: Pa
         return plan, f"trace {load.trace.name}" + (
             "" if load.speed is None else f" at {load.speed:g} times its speed"
         )
-    rate = load.rate or _said(*offered(plan, folder, words))
+    rate = load.rate or _offered(most_per_s(plan, folder, words))
     wanted_s = (
         min(LONGEST_S, max(SHORTEST_S, REQUESTS / rate))
         if load.duration is None
@@ -131,8 +131,8 @@ def with_texts_of_closed(plan: Plan, folder: Path, words: tuple[int, int]) -> Pl
     )
 
 
-def offered(plan: Plan, folder: Path, words: tuple[int, int]) -> tuple[float, float]:
-    """A rate worth tuning for, a share of the second: what the server answers when `USERS` ask without a pause."""
+def most_per_s(plan: Plan, folder: Path, words: tuple[int, int]) -> float:
+    """What the server answers when `USERS` ask without a pause. Raises PacelineError when that is nothing."""
     from paceline.measure.session import carry_out, prepare  # noqa: PLC0415 - `--help` does without
 
     busy = with_texts_of_closed(plan, folder, words)
@@ -143,11 +143,12 @@ def offered(plan: Plan, folder: Path, words: tuple[int, int]) -> tuple[float, fl
         raise PacelineError(
             f"{busy.target.url} gave no good answer in {FILL_S:g} s; check it with `paceline measure`"
         )
-    most = good / FILL_S
-    return float(f"{OFFERED * most:.2g}"), most
+    return good / FILL_S
 
 
-def _said(rate: float, most: float) -> float:
+def _offered(most: float) -> float:
+    """A rate worth tuning for."""
+    rate = float(f"{OFFERED * most:.2g}")
     say_note(
         f"the server answers {most:.0f} requests/s to {USERS} users; tuning for {rate:g}/s (--rate chooses another)"
     )

@@ -80,6 +80,7 @@ def test_a_setting_in_force_that_misses_a_target_is_no_success():
     [
         (Range(-0.28, -0.33, -0.22), "-28 % [-33, -22]"),
         (Range(0.004, -0.021, 0.03), "+0.4 % [-2.1, +3.0]"),
+        (Range(-0.28, None, -0.22), "-28 % [?, -22]"),
         (Range(-0.0001), "+0.0 %"),
         (Range(reason="one block"), "no value: one block"),
     ],

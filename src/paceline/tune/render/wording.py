@@ -148,13 +148,18 @@ def ab_line(ab: AbResult, objectives: list[Objective]) -> str:
 
 
 def relative(found: Range) -> str:
-    """A relative change in percent, with its sign: `-28 % [-33, -22]`, `+0.4 % [-2.1, +3.0]`."""
+    """A relative change in percent, with its sign: `-28 % [-33, -22]`, `+0.4 % [-2.1, +3.0]`.
+
+    `-28 % [?, -22]` is bounded on one side only, as an A/B may be that ends early.
+    """
     if found.value is None:
         return f"no value: {found.reason or 'not measured'}"
-    ends = [100 * part for part in (found.value, found.low, found.high) if part is not None]
-    places = 0 if max(map(abs, ends)) >= 10 else 1
-    value, *interval = (f"{round(part, places) + 0.0:+.{places}f}" for part in ends)
-    return f"{value} % [{', '.join(interval)}]" if len(interval) == 2 else f"{value} %"
+    parts = (found.value, found.low, found.high)
+    places = 0 if max(abs(100 * part) for part in parts if part is not None) >= 10 else 1
+    value, low, high = (
+        "?" if part is None else f"{round(100 * part, places) + 0.0:+.{places}f}" for part in parts
+    )
+    return f"{value} %" if found.low is None and found.high is None else f"{value} % [{low}, {high}]"
 
 
 def other_side(report: TuneReport) -> str:
