@@ -1,12 +1,12 @@
 """The tuner against the whole grid measured live, and against Optuna and random search with as many live runs.
 
-    python benchmarks/tune_grid.py grid  [--loads steady bursty cache-heavy] [--seconds 1.5]
+    python benchmarks/tune_grid.py grid  [--loads steady bursty cache-heavy] [--seconds 1.2]
     python benchmarks/tune_grid.py tune  [--loads ...] [--seconds 3]
-    python benchmarks/tune_grid.py again [--loads ...] [--seconds 1.5] [--rounds 2]
+    python benchmarks/tune_grid.py again [--loads ...] [--seconds 1.2] [--rounds 2]
     python benchmarks/tune_grid.py final [--loads ...] [--seconds 3] [--rounds 5]
     python benchmarks/tune_grid.py show
 
-`grid` measures all 350 settings of each load once, in random order, on one server (12 minutes a load). `tune` runs the
+`grid` measures all 300 settings of each load once, in random order, on one server (8 minutes a load). `tune` runs the
 tuner itself on a fresh server. Optuna's TPE and random search choose from the grid's measurements with as many live runs
 as the tuner, 20 times each; `again` measures what they chose, the 25 best of the grid, the tuner's choice and the baseline
 anew, since a value that won by luck must not judge itself. `final` measures the tuner's choice, the best of the grid
@@ -238,11 +238,11 @@ def main() -> int:
             continue
         match options.part:
             case "grid":
-                grid(load, options.seconds or 1.5)
+                grid(load, options.seconds or 1.2)
             case "tune":
                 tune(load, options.seconds or 3.0)
             case "again":
-                again(load, options.seconds or 1.5, options.rounds or 2)
+                again(load, options.seconds or 1.2, options.rounds or 2)
             case "final":
                 final(load, options.seconds or 3.0, options.rounds or 5)
             case _:

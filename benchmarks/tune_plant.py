@@ -24,12 +24,12 @@ from paceline.tune.space import Space
 
 TOKEN = "benchmark"
 KNOBS = {
-    "embed.batch.max_size": (1, 2, 4, 8, 16, 32, 64),
+    "embed.batch.max_size": (1, 2, 4, 8, 16, 32),
     "embed.batch.max_cost": (128, 256, 512, 1024, 2048),
     "embed.batch.max_wait_ms": (0.0, 2.0, 5.0, 10.0, 20.0),
     "embed.batch.adaptive": (True, False),
 }
-"""350 settings: the knobs of the batch."""
+"""300 settings: the knobs of the batch."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Load:
 
 
 LOADS = (
-    Load("steady", 400.0),
-    Load("bursty", 220.0, cv=3.0),
-    Load("cache-heavy", 900.0, distinct=400),
+    Load("steady", 250.0),
+    Load("bursty", 180.0, cv=3.0),
+    Load("cache-heavy", 700.0, distinct=400),
 )
 
 
