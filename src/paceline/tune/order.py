@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from paceline.tune.goal import Goal
 from paceline.tune.quality import QualityGate
@@ -15,6 +15,10 @@ MAX_RUNS: Final = 10
 CANDIDATES: Final = 4
 MARGIN: Final = 0.02
 """A change within this share is no change to anybody."""
+
+
+Reach = Literal["admin", "launch"]
+"""How settings get to the server: through its admin page while it runs, or by starting it anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +45,4 @@ class Order:
     """Loss of the gate's mean score that is accepted."""
     seed: int = 1
     machine: str = ""
+    reach: Reach = "admin"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import exp, isfinite, log
+from math import isfinite
 from typing import Final
 
 import numpy as np
 
 from paceline.base.clock import Clock, monotonic
 from paceline.base.errors import ConfigError, TrialFailed
+from paceline.tune import reasons
 from paceline.tune.ab import AbResult as Tested
 from paceline.tune.ab import Block, run_ab
 from paceline.tune.ab_summary import change_of, summary
@@ -26,13 +27,13 @@ from paceline.tune.journal import Journal, slo_values, told
 from paceline.tune.observation import Observation
 from paceline.tune.order import Order
 from paceline.tune.quality import check
-from paceline.tune.report import Outcome, Range, Standing, TuneReport, Workload
+from paceline.tune.report import Outcome, Range, TuneReport, Workload
 from paceline.tune.search import Search
-from paceline.tune.setting import Setting, key, label, spelled
-from paceline.tune.simulator import SATURATED, Expected, Simulator, interval
+from paceline.tune.setting import Setting, key, label
+from paceline.tune.simulator import Expected, Simulator, interval
 from paceline.tune.space import Space
 from paceline.tune.statistics.always_valid import fewest_blocks
-from paceline.tune.statistics.elimination import Elimination
+from paceline.tune.verification import Verification
 from paceline.tune.watcher import Watcher
 from paceline.tune.workload import Workload as Trace
 
@@ -245,53 +246,11 @@ class Tuner:
         """The candidate that live runs prefer; None when none holds the SLO."""
         affordable = int((self._journal.left_s - self._ab_s(fewest_blocks())) / self._journal.run_s)
         runs = max(1, min(self._order.max_runs - self._journal.runs, affordable))
-        candidates = list(candidates)[:runs]
         self._watcher.phase("verify live", runs)
-        test = Elimination(self._believed(candidates), max_runs=runs)
-        dropped: dict[int, int] = {}
-        while (which := test.next()) is not None:
-            setting = candidates[which]
-            try:
-                seen = self._journal.live(
-                    "verify", setting, predicted=self._expectation(setting), speed=self._speed
-                ).observation
-            except TrialFailed:
-                test.observe(which, float("inf"), 1.0)
-            else:
-                violation = self._goal.violation(self._goal.measured(seen))
-                test.observe(which, self._goal.log_score(seen), violation)
-            for row in test.standing():
-                if row.dropped:
-                    dropped.setdefault(row.candidate, self._journal.runs)
-        standing = test.standing()
-        self._journal.found["standings"] = [
-            Standing(
-                setting=dict(candidates[row.candidate]),
-                runs=row.runs,
-                mean_score=self._unlogged(row.log_score),
-                eliminated_after=dropped.get(row.candidate),
-                because=row.dropped or ("best" if row is standing[0] else "not better than the best"),
-            )
-            for row in standing
-        ]
-        best = standing[0]
-        self._ended = test.ended or ""
-        if best.dropped == "the run failed" or (best.violation > 0.0 and self._speed == 1.0):
-            return None
-        return candidates[best.candidate]
-
-    def _believed(self, candidates: Sequence[Setting]) -> list[float] | int:
-        """Log scores of the simulation, where there was one."""
-        known = [self._predicted.get(key(setting)) for setting in candidates]
-        if any(one is None or one.score == 0.0 for one in known):
-            return len(candidates)
-        sign = -1.0 if self._goal.aim == "throughput" else 1.0
-        return [sign * log(abs(one.score)) for one in known if one is not None]
-
-    def _unlogged(self, log_score: float | None) -> float | None:
-        if log_score is None or not isfinite(log_score):
-            return None
-        return -exp(-log_score) if self._goal.aim == "throughput" else exp(log_score)
+        test = Verification(self._journal, self._goal, self._predicted, self._expectation)
+        winner = test.run(candidates, runs, self._speed)
+        self._ended = test.ended
+        return winner
 
     def _expectation(self, setting: Setting) -> Range | None:
         one = self._predicted.get(key(setting))
@@ -361,32 +320,25 @@ class Tuner:
     # -- decide ---------------------------------------------------------------------------------------------------
 
     def _decide(self, winner: Setting, tested: Tested, baseline: LiveRun) -> Outcome:
-        change, shown = tested.change, change_of(tested.change, self._goal)
-        spread = _percent(shown.value, shown.low, shown.high)
-        if change.outcome == "undecided":
+        change = change_of(tested.change, self._goal)
+        if tested.change.outcome == "undecided":
             self._check_server()
-        if change.outcome != "better":
-            said = {
-                "worse": f"The best candidate ({label(winner)}) is worse than the baseline: {spread}.",
-                "equivalent": f"The best candidate ({label(winner)}) and the baseline are within "
-                f"{100 * self._order.margin:g} % of each other: {spread}.",
-                "undecided": f"No gain is proven: {label(winner)} changes it by {spread}, which includes nothing at all.",
-            }[change.outcome]
+        if tested.change.outcome != "better":
             self._journal.found["after"] = self._journal.found["baseline"]
-            return self._keep(said)
+            return self._keep(reasons.no_gain(winner, tested.change, change, self._order.margin))
         missed = self._goal.binding(tested.b.values)
         if missed is not None and self._goal.binding(tested.a.values) is None:
             self._journal.found["after"] = self._journal.found["baseline"]
             return self._keep(
-                f"{label(winner)} changes it by {spread}, but misses {missed.label}, which the baseline holds."
+                f"{label(winner)} changes it by {reasons.percent(change)}, but misses {missed.label}, which the baseline holds."
             )
         self._journal.found["winner"] = dict(winner)
         self._journal.found["after"] = slo_values(self._goal, dict(tested.b.values))
         self._journal.why += [
-            _proof(len(tested.blocks), spread),
+            reasons.proof(len(tested.blocks), change),
             *self._reasons(winner),
         ]
-        self._journal.found["undo"] = self._undo(winner)
+        self._journal.found["undo"] = reasons.undo(self._order, winner)
         if not self._order.apply:
             return "written"
         return self._applied(winner, baseline)
@@ -424,61 +376,18 @@ class Tuner:
             )
         self._journal.found["closest"] = closest.setting
         self._journal.found["after"] = slo_values(self._goal, closest.values)
-        self._journal.why.append(
-            f"No setting holds the SLO. Closest is {label(closest.setting)}: {binding.label} "
-            f"{closest.values[binding.name]:.4g} {binding.unit} for a target of {binding.target:g} {binding.unit}."
-        )
+        self._journal.why.append(reasons.closest(closest, self._goal))
         if self._simulator is not None:
-            used = self._simulator.utilisation([closest.setting])[0]
-            self._journal.why.append(
-                f"There the server does {100 * used:.0f} % of what it can: "
-                + (
-                    "it is saturated; add a replica, or lower the load."
-                    if used >= SATURATED
-                    else "the time of single batches binds, not the queue; a faster engine or precision, or shorter texts help."
-                )
-            )
+            self._journal.why.append(reasons.binds(self._simulator.utilisation([closest.setting])[0]))
         return "infeasible"
 
     def _reasons(self, winner: Setting) -> list[str]:
         """Why it won, from what was simulated and what was run."""
-        reasons = []
         expected, baseline = self._predicted.get(key(winner)), self._predicted.get(key({}))
-        if expected is not None and baseline is not None:
-            reasons.append(
-                f"In simulation p95 goes from {baseline.values['p95_ms']:.1f} to {expected.values['p95_ms']:.1f} ms and "
-                f"engine time from {baseline.engine_ms:.2f} to {expected.engine_ms:.2f} ms a request."
-            )
-            reasons += self._single(winner, baseline)
-        standings = self._journal.found.get("standings", [])
-        runs = sum(row.runs for row in standings)
-        reasons.append(f"It came first of {len(standings)} candidates in {runs} live runs ({self._ended}).")
-        return reasons
-
-    def _single(self, winner: Setting, baseline: Expected) -> list[str]:
-        """What each change does alone."""
-        if len(winner) < 2 or self._simulator is None:
-            return []
-        alone = self._simulator.expect([{name: winner[name]} for name in sorted(winner)], self._goal)
-        effects = (
-            f"{label(one.setting)} {100 * (one.values['p95_ms'] / baseline.values['p95_ms'] - 1):+.0f} %"
-            for one in alone
-        )
-        return [f"Alone, by simulation of p95: {', '.join(effects)}."]
-
-    def _undo(self, winner: Setting) -> list[str]:
-        back = self._order.space.full({})
-        changes = [f"--set {name}={spelled(back[name])}" for name in sorted(winner)]
-        return [f"paceline serve {' '.join(changes)}"]
-
-
-def _proof(blocks: int, spread: str) -> str:
-    return f"A/B over {blocks} blocks in random order: {spread}, by an interval that holds at every look."
-
-
-def _percent(value: float | None, low: float | None, high: float | None) -> str:
-    shown = ["?" if one is None else f"{100 * one:+.1f}" for one in (value, low, high)]
-    return f"{shown[0]} % [{shown[1]}, {shown[2]}]"
+        found: list[str] = []
+        if expected is not None and baseline is not None and self._simulator is not None:
+            found = reasons.simulated(winner, expected, baseline, self._simulator, self._goal)
+        return [*found, reasons.verified(self._journal.found.get("standings", []), self._ended)]
 
 
 def _about(source: str, trace: Trace) -> Workload:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -97,7 +97,8 @@ def launched(
     restarted = Restarted(started.server)
     bench = _bench(plan, restarted, asked, interrupted)
     gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
-    return bench, _order(plan, source, asked, started.knobs, "", None, gate)
+    order = _order(plan, source, asked, started.knobs, "", None, gate)
+    return bench, replace(order, reach="launch")
 
 
 def _bench(plan: Plan, server: TunedServer, asked: Asked, interrupted: Callable[[], bool]) -> LoadBench:

@@ -195,12 +195,17 @@ class Elimination:
         left = self._left()
         if not left:
             self.ended = "every candidate failed"
-        elif len(left) == 1 and self._spent:
-            self.ended = "one is left"
         elif self._spent >= self._max_runs:
             self.ended = f"{self._max_runs} runs are used up"
+        elif len(left) == 1 and self._spent and not self._missed_once(left[0]):
+            self.ended = "one is left"
         elif self._spent and self._good_enough(left):
             self.ended = f"those left are within {100 * self._margin:g} %"
+
+    def _missed_once(self, candidate: int) -> bool:
+        """Whether its objectives hang on a run that may be an outlier."""
+        seen = self._violations[candidate]
+        return len(seen) < _MISSES and bool(seen) and min(seen) > 0.0
 
     def _good_enough(self, left: list[int]) -> bool:
         """Whether the leader is surely within the margin of the best left, and no objective is in question."""
