@@ -23,6 +23,7 @@ from paceline.tune.knob import Knob
 from paceline.tune.knob_file import KnobFile, read_knob_file
 from paceline.tune.launched import LaunchedServer
 from paceline.tune.order import Order
+from paceline.tune.simulation.fleet import COMPILES
 from paceline.tune.simulation.station import Station
 from paceline.tune.space import Space
 
@@ -61,6 +62,7 @@ def running(
     knobs = live_knobs(told, asked.knobs, service)
     station = None if asked.blackbox else station_of(admin, told, service)
     if station is not None:
+        _check_compiler()
         knobs = [_resolved(knob, station) for knob in knobs]
     try:
         bench = _bench(plan, admin, asked, interrupted)
@@ -99,6 +101,15 @@ def launched(
     gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
     order = _order(plan, source, asked, started.knobs, "", None, gate)
     return bench, replace(order, reach="launch")
+
+
+def _check_compiler() -> None:
+    """Raises ConfigError: by the serving classes alone a tune would simulate for the better part of an hour."""
+    if not COMPILES:
+        raise ConfigError(
+            "the simulator needs numba, which is not installed: pip install 'paceline[tune]'; "
+            "or --blackbox, which searches live and needs Optuna of the same extra"
+        )
 
 
 def _bench(plan: Plan, server: TunedServer, asked: Asked, interrupted: Callable[[], bool]) -> LoadBench:
