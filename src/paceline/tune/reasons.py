@@ -39,9 +39,7 @@ def no_gain(winner: Setting, test: Change, change: Range, margin: float) -> str:
             f"No gain is proven: {name} changes it by about {100 * change.value:+.1f} %, and {test.blocks} blocks are too "
             "few to be sure; give a larger --budget."
         )
-    return (
-        f"No gain is proven: {name} changes it by {percent(change)}, an interval that no change is part of."
-    )
+    return f"No gain is proven: {name} changes it by {percent(change)}: it may as well be no gain."
 
 
 def simulated(
