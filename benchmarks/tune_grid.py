@@ -179,11 +179,15 @@ def show(load: Load) -> None:
     print(f"  grid's best: {label(best_of(points).setting)}")
     for name, values in seen.items():
         print(f"  {name:<9} p95 {statistics.median(values):7.2f} ms [{min(values):.2f}, {max(values):.2f}]")
-    pairs = [a / b for a, b in zip(seen["tuner"], seen["grid"], strict=True)]
-    print(
-        f"  tuner over the grid's best: {statistics.median(seen['tuner']) / statistics.median(seen['grid']):.3f}; round by round "
-        f"median {statistics.median(pairs):.3f} [{min(pairs):.3f}, {max(pairs):.3f}]"
-    )
+    # Whoever was told "kept" has the baseline.
+    ends_with = "tuner" if report.winner else "baseline"
+    for name in dict.fromkeys((ends_with, "tuner")):
+        pairs = [a / b for a, b in zip(seen[name], seen["grid"], strict=True)]
+        what = "what the tuner left the server on" if name == ends_with else "the tuner's best candidate"
+        print(
+            f"  {what} over the grid's best: {statistics.median(seen[name]) / statistics.median(seen['grid']):.3f}; round by "
+            f"round [{min(pairs):.3f}, {max(pairs):.3f}]"
+        )
     judged = {key(point.setting): point.judged_ms for point in points}
     reference = best_of(points).judged_ms
     lucky = min(points, key=lambda point: point.p95_ms[0])
