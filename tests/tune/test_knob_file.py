@@ -52,9 +52,9 @@ def test_a_file_of_knobs(read, tmp_path):
     assert read(GOOD) == KnobFile(
         tmp_path / "knobs.toml",
         (
-            Knob("threads", 1, values=(1, 2, 4)),
-            Knob("share", 0.9, low=0.5, high=0.95),
-            Knob("batch.size", 32, low=1, high=256, scale="log", integer=True, quality=True),
+            Knob("threads", 1, values=(1, 2, 4), live=False),
+            Knob("share", 0.9, low=0.5, high=0.95, live=False),
+            Knob("batch.size", 32, low=1, high=256, scale="log", integer=True, quality=True, live=False),
         ),
         ServerText(ready="/health", start_timeout_s=5, stop_signal="QUIT"),
         {"server.conf": "threads {threads};"},

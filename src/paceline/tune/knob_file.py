@@ -165,7 +165,7 @@ def _choice(text: _KnobText, name: str, wrong: _Wrong) -> Knob:
     for value in text.values:
         if isinstance(value, float) and not math.isfinite(value):
             raise wrong("values", "expected finite numbers")
-    return Knob(name, text.baseline, values=text.values, quality=text.quality)
+    return Knob(name, text.baseline, values=text.values, quality=text.quality, live=False)
 
 
 def _range(text: _KnobText, name: str, wrong: _Wrong) -> Knob:
@@ -189,6 +189,7 @@ def _range(text: _KnobText, name: str, wrong: _Wrong) -> Knob:
         scale=text.scale or "linear",
         integer=integer,
         quality=text.quality,
+        live=False,
     )
 
 

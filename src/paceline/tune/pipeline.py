@@ -143,7 +143,8 @@ class Tuner:
                 "check the load with `paceline measure`"
             )
         self._trace = self._bench.trace()
-        self._journal.found["workload"] = _about(self._order.source, self._trace)
+        counted = self._order.station is not None
+        self._journal.found["workload"] = _about(self._order.source, self._trace, counted=counted)
         self._journal.found["baseline"] = slo_values(self._goal, told(self._goal, run.observation))
         for objective in self._goal.unmeasured(self._goal.measured(run.observation)):
             self._journal.warnings.append(
@@ -390,8 +391,9 @@ class Tuner:
         return [*found, reasons.verified(self._journal.found.get("standings", []), self._ended)]
 
 
-def _about(source: str, trace: Trace) -> Workload:
-    tokens = np.quantile(trace.length, [0.5, 0.95]).tolist()
+def _about(source: str, trace: Trace, *, counted: bool) -> Workload:
+    """`counted`: the server told how many tokens its texts have."""
+    tokens = np.quantile(trace.length, [0.5, 0.95]).tolist() if counted else [None, None]
     distinct = len(set(trace.key.tolist())) / trace.texts
     return Workload(
         source=source,
