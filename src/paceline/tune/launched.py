@@ -65,7 +65,7 @@ class LaunchedServer:
         try:
             self._start(setting)
             self._wait_until_ready(setting)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no server may be left that nobody will stop
             self._stop()
             raise
         self._running = complete

@@ -10,8 +10,6 @@ from dataclasses import replace
 from math import isfinite
 from typing import Final
 
-import numpy as np
-
 from paceline.base.clock import Clock, monotonic
 from paceline.base.errors import ConfigError, TrialFailed
 from paceline.tune import reasons
@@ -23,11 +21,11 @@ from paceline.tune.bench import Bench, LiveRun
 from paceline.tune.blackbox import BlackBoxSearch
 from paceline.tune.calibration import CORNERS, Calibrator
 from paceline.tune.goal import Goal
-from paceline.tune.journal import Journal, slo_values, told
+from paceline.tune.journal import Journal, about, slo_values, told
 from paceline.tune.observation import Observation
 from paceline.tune.order import Order
 from paceline.tune.quality import check
-from paceline.tune.report import Outcome, Range, TuneReport, Workload
+from paceline.tune.report import Outcome, Range, TuneReport
 from paceline.tune.search import Search
 from paceline.tune.setting import Setting, key, label
 from paceline.tune.simulator import Expected, Simulator, interval
@@ -35,7 +33,6 @@ from paceline.tune.space import Space
 from paceline.tune.statistics.always_valid import fewest_blocks
 from paceline.tune.verification import Verification
 from paceline.tune.watcher import Watcher
-from paceline.tune.workload import Workload as Trace
 
 BLOCKS: Final = 24
 """Of the A/B test at most, where the budget allows."""
@@ -144,7 +141,7 @@ class Tuner:
             )
         self._trace = self._bench.trace()
         counted = self._order.station is not None
-        self._journal.found["workload"] = _about(self._order.source, self._trace, counted=counted)
+        self._journal.found["workload"] = about(self._order.source, self._trace, counted=counted)
         self._journal.found["baseline"] = slo_values(self._goal, told(self._goal, run.observation))
         for objective in self._goal.unmeasured(self._goal.measured(run.observation)):
             self._journal.warnings.append(
@@ -389,18 +386,3 @@ class Tuner:
         if expected is not None and baseline is not None and self._simulator is not None:
             found = reasons.simulated(winner, expected, baseline, self._simulator, self._goal)
         return [*found, reasons.verified(self._journal.found.get("standings", []), self._ended)]
-
-
-def _about(source: str, trace: Trace, *, counted: bool) -> Workload:
-    """`counted`: the server told how many tokens its texts have."""
-    tokens = np.quantile(trace.length, [0.5, 0.95]).tolist() if counted else [None, None]
-    distinct = len(set(trace.key.tolist())) / trace.texts
-    return Workload(
-        source=source,
-        requests=trace.requests,
-        duration_s=trace.duration_s,
-        rate_per_s=trace.requests / trace.duration_s,
-        distinct_percent=100.0 * distinct,
-        tokens_p50=tokens[0],
-        tokens_p95=tokens[1],
-    )
