@@ -79,7 +79,7 @@ def test_two_foreign_servers_need_no_admin(capsys, monkeypatch):
 
     out = capsys.readouterr().out
     assert code == 0
-    assert out.startswith("BETTER  B is better than A: p95 latency 3")
+    assert out.startswith("BETTER  B is better than A: p95 latency ")
     assert f"A is {slow.url}x" in out
     assert min(asked) > 6 * 20
 
