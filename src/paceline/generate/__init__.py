@@ -1,0 +1,1 @@
+"""Text generation: an engine of our own with paged keys and values, and adapters to others."""
