@@ -46,7 +46,7 @@ _decode: Final = msgspec.msgpack.Decoder(_Kept).decode
 class CachedGenerator:
     """A `Generator` in front of another one. Belongs to one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each given by the composition
         self,
         generator: Generator,
         cache: Tiers,

@@ -17,7 +17,6 @@ from paceline.base.errors import EngineError, InvalidRequest, NotFound, PayloadT
 from paceline.base.generation import Chat, GenerateRequest, Scored, ScoreRequest
 from paceline.flow.breaker import Breaker
 from paceline.generate.admission import Admission
-from paceline.generate.blocks import keys_of
 from paceline.generate.chat_template import ChatTemplate
 from paceline.generate.engine import Engine
 from paceline.generate.guide import GuideFactory
