@@ -8,6 +8,8 @@ import msgspec
 
 from paceline.base.knob import knob
 from paceline.flow.breaker import BreakerPolicy
+from paceline.generate.admission import AdmissionPolicy
+from paceline.generate.scheduler import SchedulePolicy
 
 EngineKind = Literal["auto", "torch", "compiled", "openvino-genai", "vllm", "upstream"]
 Precision = Literal["auto", "fp32", "bf16", "int8", "int4"]
@@ -53,99 +55,6 @@ class KvPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.9
 
 
-class SchedulePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one step computes, and who waits."""
-
-    max_batch_tokens: Annotated[
-        int,
-        knob(
-            "Tokens computed in one step: prompts are cut into chunks of what running texts leave of it. Less gives "
-            "running texts steadier tokens, more finishes prompts sooner.",
-            ge=16,
-            le=1_048_576,
-            unit="tokens",
-            live=True,
-            tune=True,
-            cost="latency",
-            grid=(128, 256, 512, 1024, 2048),
-        ),
-    ] = 512
-    max_sequences: Annotated[
-        int,
-        knob(
-            "Texts that are generated at the same time; more wait.",
-            ge=1,
-            le=65_536,
-            unit="texts",
-            live=True,
-            tune=True,
-            cost="latency",
-            grid=(8, 16, 32, 64, 128),
-        ),
-    ] = 64
-    max_waiting: Annotated[
-        int,
-        knob(
-            "Texts waiting at most; further requests are refused.",
-            ge=1,
-            le=1_000_000,
-            unit="texts",
-            live=True,
-        ),
-    ] = 1024
-    max_waiting_tokens: Annotated[
-        int,
-        knob(
-            "Prompt tokens waiting at most; bounds memory when prompts are long.",
-            ge=1,
-            le=1_000_000_000,
-            unit="tokens",
-            live=True,
-        ),
-    ] = 2_000_000
-    speculative_tokens: Annotated[
-        int,
-        knob(
-            "Tokens guessed ahead per text from what stands in it already, and checked in one step; 0 switches off. "
-            "Answers stay the same.",
-            ge=0,
-            le=32,
-            unit="tokens",
-            live=True,
-            tune=True,
-            cost="cpu",
-            grid=(0, 2, 4, 8),
-        ),
-    ] = 0
-    ageing_s: Annotated[
-        float,
-        knob("Waiting this long raises a text by one priority.", gt=0, le=3600, unit="s", live=True),
-    ] = 2.0
-    max_prompt_tokens: Annotated[
-        int,
-        knob(
-            "Longer prompts are refused (or cut, where the request asks for it); 0 takes the context.",
-            ge=0,
-            le=1 << 27,
-            unit="tokens",
-            live=True,
-        ),
-    ] = 0
-    default_max_tokens: Annotated[
-        int,
-        knob(
-            "Tokens of an answer whose request does not say; 0 goes on to the end of the context.",
-            ge=0,
-            le=1 << 27,
-            unit="tokens",
-            live=True,
-        ),
-    ] = 0
-    max_choices: Annotated[
-        int, knob("Answers to one prompt (`n`) at most.", ge=1, le=1024, unit="texts", live=True)
-    ] = 16
-
-
 class UpstreamPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An OpenAI-compatible server that answers for us (generate.engine = upstream)."""
 
@@ -166,7 +75,8 @@ class GeneratePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: Annotated[
         str,
         knob(
-            "Folder of a Llama-family model (config.json, safetensors, tokenizer.json). Empty switches generation off."
+            "Folder of a Llama-family model (config.json, safetensors, tokenizer.json), or `demo` for the small model that "
+            "comes with Paceline. Empty switches generation off."
         ),
     ] = ""
     name: Annotated[str, knob("Model id clients use; empty takes the folder's name.")] = ""
@@ -216,5 +126,6 @@ class GeneratePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
     kv: KvPolicy = KvPolicy()
     schedule: SchedulePolicy = SchedulePolicy()
+    admission: AdmissionPolicy = AdmissionPolicy()
     breaker: BreakerPolicy = BreakerPolicy()
     upstream: UpstreamPolicy = UpstreamPolicy()
