@@ -88,7 +88,7 @@ class RepliedFunction(msgspec.Struct, frozen=True):
     """A JSON object, as text."""
 
 
-class RepliedToolCall(msgspec.Struct, frozen=True):
+class RepliedToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     """A call that the model asks for."""
 
     id: str
