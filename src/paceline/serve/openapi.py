@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from paceline import __version__
-from paceline.base.api import EmbedReply, EmbedRequest, InferRequest, ModelCard, ModelList, Problem
+from paceline.base.api import EmbedInfer, EmbedReply, EmbedRequest, ModelCard, ModelList, Problem
 from paceline.base.errors import all_errors
 from paceline.serve.call import MAX_TIMEOUT_MS
 from paceline.serve.openapi_admin import admin_paths, admin_schemas
@@ -75,9 +75,9 @@ def openapi(
     `admin` are the schemas of the settings that may change, where there are administration routes.
     """
     _, schemas = msgspec.json.schema_components(
-        (EmbedRequest, EmbedReply, InferRequest, ModelList, ModelCard, Problem), ref_template=_REF
+        (EmbedRequest, EmbedReply, EmbedInfer, ModelList, ModelCard, Problem), ref_template=_REF
     )
-    for name in ("EmbedRequest", "InferRequest"):
+    for name in ("EmbedRequest", "EmbedInfer"):
         _narrow(schemas[name]["properties"], cards)
     schemas["Health"] = {
         "type": "object",
@@ -165,7 +165,7 @@ def _paths(model: str, *, secured: bool) -> dict[str, Any]:
             "post": _call(
                 "infer",
                 "Any task, by name",
-                "InferRequest",
+                "EmbedInfer",
                 {"task": "embed", **request},
                 reply,
                 secured=secured,
