@@ -21,6 +21,7 @@ from paceline.generate.chat_template import ChatTemplate
 from paceline.generate.engine import Engine
 from paceline.generate.guide import GuideFactory
 from paceline.generate.limits import check_request
+from paceline.generate.policy import GeneratePolicy
 from paceline.generate.randomness import choice_seed
 from paceline.generate.runner import BLOCK_TOKENS
 from paceline.generate.sampler import Row
@@ -303,6 +304,12 @@ class GenerateService:
             self.admission.ended(now - sequence.first_run_at)
         if not self._live:
             self._idle.set()
+
+    def apply(self, policy: GeneratePolicy) -> None:
+        """Take over what may change while running: `schedule`, `admission`, `breaker`."""
+        self.admission.policy = policy.admission
+        self.breaker.policy = policy.breaker
+        self._engine.scheduler.policy = policy.schedule
 
     # -- state ------------------------------------------------------------------------------------------------
 
