@@ -161,7 +161,7 @@ class ScoreRequest(msgspec.Struct, frozen=True):
     """Which of several continuations is likelier: exact log-probabilities, no sampling."""
 
     context: str | list[int]
-    continuations: tuple[str, ...] | tuple[list[int], ...]
+    continuations: tuple[str | list[int], ...]
     model: str | None = None
     priority: Priority = "normal"
 

@@ -117,11 +117,15 @@ class RemoteGenerator:
     async def watch(self) -> None:
         """Ask the engine process for its health until cancelled."""
         while True:
-            try:
-                self._health = await self._channel.call(f"{PREFIX}health", None)
-            except EngineError as error:
-                self._health = {"status": "failing", "reason": error.message}
+            await self.health_now()
             await asyncio.sleep(HEALTH_EVERY_S)
+
+    async def health_now(self) -> None:
+        """Ask once."""
+        try:
+            self._health = await self._channel.call(f"{PREFIX}health", None)
+        except EngineError as error:
+            self._health = {"status": "failing", "reason": error.message}
 
     async def drain(self) -> None:
         """The engine process drains after its workers have ended."""
