@@ -18,7 +18,7 @@ from paceline.base.generation import Sampling
 from paceline.generate.draw import Fault, Shape, draw
 from paceline.generate.draw import fault as fault_of
 from paceline.generate.guide import Matcher
-from paceline.generate.logprobs import log_total, top_logprobs
+from paceline.generate.logprobs import log_total, token_logprobs, top_logprobs
 from paceline.generate.penalties import bias, penalise
 from paceline.generate.randomness import uniform
 
@@ -31,18 +31,16 @@ _REASONS: Final = {
 }
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One place where a token is to be drawn."""
+class Row(msgspec.Struct):
+    """How the tokens of one output are drawn; the engine appends to `output` what it keeps."""
 
     sampling: Sampling
     seed: int
     """Any int; the choice's own (`choice_seed`)."""
-    position: int
-    """Output tokens drawn before."""
     prompt: np.ndarray
     """Ids, int32; for the repetition penalty."""
-    output: list[int]
-    """Ids drawn so far, for the penalties."""
+    output: list[int] = []
+    """Ids kept so far: for the penalties, and their number is the place in the row of random numbers."""
     matcher: Matcher | None = None
     """Asked for its mask only; whoever keeps the token tells it so (`Matcher.accept`)."""
     logprobs: int | None = None
@@ -73,7 +71,7 @@ class Sampler:
 
     def warm_up(self) -> None:
         """Load or compile what draws, which takes a second where nothing was kept; the first draw does it otherwise."""
-        row = Row(Sampling(), 0, 0, np.zeros(0, np.int32), [])
+        row = Row(Sampling(), 0, np.zeros(0, np.int32))
         self.sample(np.zeros((1, len(self._weights)), np.float32), [row])
 
     def sample(self, logits: np.ndarray, rows: Sequence[Row]) -> list[Drawn]:
@@ -117,7 +115,7 @@ class Sampler:
             for row in rows
         ]
         uniforms = [
-            0.0 if shape.greedy else uniform(row.seed, row.position)
+            0.0 if shape.greedy else uniform(row.seed, len(row.output))
             for shape, row in zip(shapes, rows, strict=True)
         ]
         if not self._compiled:
@@ -166,3 +164,12 @@ def _shape(logits: np.ndarray, row: Row) -> None:
         bias(logits, row.sampling.logit_bias)
     if row.matcher is not None:
         row.matcher.mask(logits)
+
+
+def score(logits: np.ndarray, targets: np.ndarray, top: int) -> list[Drawn]:
+    """What drawing `targets` (n,) from `logits` (n, V) would have said of them, with `top` alternatives each."""
+    logprobs, _ = token_logprobs(logits, targets)
+    return [
+        Drawn(int(token), float(logprob), top_logprobs(row, top))
+        for row, token, logprob in zip(logits, targets, logprobs, strict=True)
+    ]
