@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal, cast, get_args
 
 import msgspec
 import numpy as np
@@ -14,15 +13,10 @@ import xxhash
 from paceline.base.errors import ConfigError
 from paceline.generate.config import ModelConfig, read_config
 from paceline.generate.json_fields import JsonFields
+from paceline.generate.safetensors_file import SafetensorsFile
 
 Dtype = Literal["F32", "F16", "BF16"]
 
-_NUMPY: Final[dict[str, np.dtype[Any]]] = {
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),
-}
-_LENGTH_BYTES: Final = 8
 _SAMPLES: Final = 64
 _SAMPLE_BYTES: Final = 16384
 
@@ -36,26 +30,10 @@ class WeightTensor(msgspec.Struct, frozen=True):
     """A view of the file in `shape`; BF16 as uint16. Never write to it: others read the same pages."""
 
 
-class _Place(msgspec.Struct, frozen=True):
-    """Where a tensor lies."""
-
-    file: Path
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    """Bytes from the start of the file."""
-
-
 class Checkpoint:
     """A folder's configuration and weights, checked against each other."""
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        places: Mapping[str, _Place],
-        maps: Mapping[Path, mmap.mmap],
-        digest: str,
-    ) -> None:
+    def __init__(self, config: ModelConfig, homes: Mapping[str, SafetensorsFile], digest: str) -> None:
         """Use `open`."""
         self.config = config
         self.digest = digest
@@ -63,8 +41,8 @@ class Checkpoint:
 
         Any training step changes every sample; a single number changed by hand between two samples is not seen.
         """
-        self._places = places
-        self._maps = maps
+        self._homes = homes
+        self._files = {home.path: home for home in homes.values()}
 
     @classmethod
     def open(cls, folder: Path) -> Checkpoint:
@@ -74,43 +52,37 @@ class Checkpoint:
         Raises ConfigError that names file, sizes and the way out.
         """
         config = read_config(folder)
-        places: dict[str, _Place] = {}
-        maps: dict[Path, mmap.mmap] = {}
+        homes: dict[str, SafetensorsFile] = {}
         digest = xxhash.xxh3_128()
-        for file, wanted in sorted(_files(folder).items()):
-            mapped = maps[file] = _map(file)
-            start, header = _header(file, mapped)
-            found = _tensors(file, mapped, start, header)
-            for name in wanted:
-                if name not in found:
+        for path, placed in sorted(_files(folder).items()):
+            file = SafetensorsFile(path)
+            for name in placed:
+                if name not in file.entries:
                     raise ConfigError(
-                        f"{file} has no tensor {name}, which model.safetensors.index.json places there; copy the shards "
+                        f"{path} has no tensor {name}, which model.safetensors.index.json places there; copy the shards "
                         "and the index of one model",
                         param="generate.model",
                     )
-            places |= {name: found[name] for name in wanted or found}
-            _add_to_digest(digest, mapped, start)
+            homes |= dict.fromkeys(placed or file.entries, file)
+            _add_to_digest(digest, file)
         for name, shape in expected_shapes(config).items():
-            _check(folder, name, shape, places.get(name))
-        return cls(config, places, maps, digest.hexdigest())
+            _check(folder, name, shape, homes.get(name))
+        return cls(config, homes, digest.hexdigest())
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all tensors, in the order of the files."""
-        return tuple(self._places)
+        return tuple(self._homes)
 
     @property
     def nbytes(self) -> int:
         """Of the files."""
-        return sum(len(mapped) for mapped in self._maps.values())
+        return sum(file.nbytes for file in self._files.values())
 
     def get(self, name: str) -> WeightTensor:
         """The tensor as it is stored; KeyError when there is none."""
-        place = self._places[name]
-        mapped = self._maps[place.file]
-        count = int(np.prod(place.shape, dtype=np.int64))
-        data = np.frombuffer(mapped, _NUMPY[place.dtype], count, place.offset).reshape(place.shape)
-        return WeightTensor(place.dtype, place.shape, data)  # type: ignore[arg-type]  # checked when mapped
+        entry = self._homes[name].entries[name]
+        return WeightTensor(cast("Dtype", entry.dtype), entry.shape, self._homes[name].view(name))
 
     def float32(self, name: str) -> np.ndarray:
         """A copy of the tensor in float32."""
@@ -123,8 +95,8 @@ class Checkpoint:
 
     def forget(self) -> None:
         """Let the kernel take back pages that were only read to be repacked; they are read again when touched."""
-        for mapped in self._maps.values():
-            mapped.madvise(mmap.MADV_DONTNEED)
+        for file in self._files.values():
+            file.forget()
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -186,94 +158,34 @@ def _files(folder: Path) -> dict[Path, list[str]]:
     return files
 
 
-def _map(file: Path) -> mmap.mmap:
-    try:
-        with file.open("rb") as stream:
-            # Private rather than read-only: torch complains about arrays that it could not write to, though it never does.
-            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
-        raise ConfigError(
-            f"{file} cannot be read ({error}); check the file and its permissions", param="generate.model"
-        ) from error
-
-
-def _header(file: Path, mapped: mmap.mmap) -> tuple[int, dict[str, Any]]:
-    """Where the numbers begin, and what lies there: 8 bytes of length, then JSON."""
-    start = _LENGTH_BYTES + int.from_bytes(mapped[:_LENGTH_BYTES], "little")
-    if start > len(mapped):
-        raise ConfigError(
-            f"{file} has {len(mapped)} bytes, its header alone should end at byte {start}; it is cut short or not a "
-            "safetensors file, copy it again",
-            param="generate.model",
-        )
-    try:
-        header = msgspec.json.decode(mapped[_LENGTH_BYTES:start], type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise ConfigError(
-            f"{file} is not a safetensors file ({error}); copy it again", param="generate.model"
-        ) from error
-    header.pop("__metadata__", None)
-    return start, header
-
-
-def _tensors(file: Path, mapped: mmap.mmap, start: int, header: dict[str, Any]) -> dict[str, _Place]:
-    """All floating-point tensors of a file, each checked to lie within it."""
-    places: dict[str, _Place] = {}
-    for name, entry in header.items():
-        try:
-            dtype, shape = str(entry["dtype"]), tuple(int(size) for size in entry["shape"])
-            first, last = (int(offset) for offset in entry["data_offsets"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"{file}: the header's entry of tensor {name} is malformed ({error!r}); copy the file again",
-                param="generate.model",
-            ) from error
-        if start + last > len(mapped):
-            raise ConfigError(
-                f"{file} has {len(mapped)} bytes but tensor {name} ends at byte {start + last}; the file is cut short, "
-                "copy it again",
-                param="generate.model",
-            )
-        if dtype not in _NUMPY:
-            places[name] = _Place(file, dtype, shape, 0)
-            continue
-        size = int(np.prod(shape, dtype=np.int64)) * _NUMPY[dtype].itemsize
-        if first < 0 or any(side < 0 for side in shape) or last - first != size:
-            raise ConfigError(
-                f"{file}: tensor {name} of type {dtype} and shape {list(shape)} needs {size} bytes, the header gives it "
-                f"{last - first} from {first}; copy the file again",
-                param="generate.model",
-            )
-        places[name] = _Place(file, dtype, shape, start + first)
-    return places
-
-
-def _check(folder: Path, name: str, shape: tuple[int, ...], place: _Place | None) -> None:
+def _check(folder: Path, name: str, shape: tuple[int, ...], file: SafetensorsFile | None) -> None:
     """Raise when a tensor that config.json implies is missing, of another shape, or of a type we do not read."""
-    if place is None:
+    if file is None:
         raise ConfigError(
             f"the safetensors files in {folder} have no tensor {name}, which config.json implies; copy the weights that "
             "belong to this config.json",
             param="generate.model",
         )
-    if place.shape != shape:
+    entry = file.entries[name]
+    if entry.shape != shape:
         raise ConfigError(
-            f"{place.file}: tensor {name} has shape {list(place.shape)}, config.json implies {list(shape)}; copy the "
+            f"{file.path}: tensor {name} has shape {list(entry.shape)}, config.json implies {list(shape)}; copy the "
             "weights that belong to this config.json",
             param="generate.model",
         )
-    if place.dtype not in _NUMPY:
+    if entry.dtype not in get_args(Dtype):
         raise ConfigError(
-            f"{place.file}: tensor {name} has type {place.dtype} ({', '.join(_NUMPY)} are supported); take the model's "
-            "unquantised weights and set generate.precision instead",
+            f"{file.path}: tensor {name} has type {entry.dtype} ({', '.join(get_args(Dtype))} are supported); take the "
+            "model's unquantised weights and set generate.precision instead",
             param="generate.model",
         )
 
 
-def _add_to_digest(digest: xxhash.xxh3_128, mapped: mmap.mmap, start: int) -> None:
+def _add_to_digest(digest: xxhash.xxh3_128, file: SafetensorsFile) -> None:
     """Size, header and evenly spaced pieces of one file."""
-    digest.update(len(mapped).to_bytes(8, "little") + mapped[:start])
-    last = max(start, len(mapped) - _SAMPLE_BYTES)
+    digest.update(file.nbytes.to_bytes(8, "little") + file.head)
+    numbers = file.numbers
+    last = max(0, len(numbers) - _SAMPLE_BYTES)
     for number in range(_SAMPLES):
-        offset = start + (last - start) * number // (_SAMPLES - 1)
-        digest.update(mapped[offset : offset + _SAMPLE_BYTES])
+        offset = last * number // (_SAMPLES - 1)
+        digest.update(numbers[offset : offset + _SAMPLE_BYTES])
