@@ -160,15 +160,15 @@ class LetterGenerator:
 
     def _check(self, request: GenerateRequest) -> None:
         guide = request.sampling.guide
-        try:
-            if guide is not None and guide.kind == "regex":
+        if guide is not None and guide.kind == "regex":
+            try:
                 re.compile(guide.source)
-            elif guide is not None and guide.kind == "json_schema":
-                schema = json.loads(guide.source)
-                if schema.get("type", "object") not in {"object", "array", "string", "number", "boolean"}:
-                    raise ValueError(f"no type is called {schema['type']!r}")
-        except (re.error, ValueError) as error:
-            raise InvalidRequest(f"the guide cannot be followed: {error}", param="guide") from error
+            except re.error as error:
+                raise InvalidRequest(f"the expression is wrong: {error}", param="guide") from error
+        elif guide is not None and guide.kind == "json_schema":
+            kind = json.loads(guide.source).get("type", "object")
+            if kind not in {"object", "array", "string", "number", "boolean"}:
+                raise InvalidRequest(f"no type of JSON is called {kind!r}", param="guide")
 
     def card(self) -> ModelCard:
         return ModelCard(id=self.name, created=1, task="generate", max_tokens=CONTEXT, engine="letters")

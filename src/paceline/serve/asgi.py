@@ -112,7 +112,7 @@ class Application:
             )
         }
         self._hot: dict[str, ASGIApp] = {
-            **generating,
+            **generating,  # but /v1/infer, whose route hands on what is not for it
             **self._quick,
             "/v1/score": ScoreRoute(self.metrics.route("/v1/score"), writers, self.entrance),
         }
