@@ -101,6 +101,7 @@ async def _serve(settings: Settings, runtime: Path) -> None:
                 parts.apply,
                 Audit(settings.admin.audit_log),
                 ring=services.ring,
+                steps=services.steps,
                 file=runtime / "settings.live",
             )
             stack.callback(control.close)

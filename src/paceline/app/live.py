@@ -21,6 +21,8 @@ from paceline.base.admin_api import (
     SettingsChanged,
     SettingsState,
     SettingState,
+    Steps,
+    StepTimes,
 )
 from paceline.base.clock import Clock, loop_clock
 from paceline.base.generation import Generator
@@ -31,6 +33,7 @@ from paceline.flow.cache.tiers import Tiers
 from paceline.flow.limiter import Limiter
 from paceline.generate.answer_cache import CachedGenerator
 from paceline.generate.service import GenerateService
+from paceline.generate.step_log import StepLog
 from paceline.serve.entrance import Entrance
 from paceline.settings import LiveSettings, Settings, iter_knobs
 from paceline.settings.live import Changes, State, value_of
@@ -166,6 +169,7 @@ class LocalControl:
         audit: Audit,
         *,
         ring: BatchRing | None = None,
+        steps: StepLog | None = None,
         file: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -175,6 +179,7 @@ class LocalControl:
         self._apply = apply
         self._audit = audit
         self._ring = ring or BatchRing()
+        self._steps = steps
         self._file = file
         self._kept = self.live.state()
         self._clock = clock or loop_clock()
@@ -230,6 +235,15 @@ class LocalControl:
                 for one in records
             ],
         )
+
+    async def steps(self, since: int) -> Steps:
+        """See `Control.steps`."""
+        log = self._steps
+        if log is None:
+            return Steps(0, None, [])
+        number, records = log.since(since)
+        time = msgspec.convert(msgspec.structs.asdict(log.time), StepTimes)
+        return Steps(number, time, [tuple(record) for record in records.tolist()])
 
     async def _do(self, act: Callable[[], Changes]) -> SettingsChanged:
         """Act at once and as a whole, then wait for the processes that follow."""

@@ -167,7 +167,11 @@ async def open_application(
             control: Control
             if channel is None:
                 control = LocalControl(
-                    settings, parts.apply, Audit(settings.admin.audit_log), ring=services.ring
+                    settings,
+                    parts.apply,
+                    Audit(settings.admin.audit_log),
+                    ring=services.ring,
+                    steps=services.steps,
                 )
                 stack.callback(control.close)
             else:

@@ -15,6 +15,7 @@ from paceline.embed.lane import LocalLane
 from paceline.flow.batch_ring import BatchRing
 from paceline.flow.channel import Channel
 from paceline.flow.quota import Ledger
+from paceline.generate.step_log import StepLog
 from paceline.serve.metrics import BatchMetrics
 from paceline.settings import Settings
 
@@ -34,6 +35,12 @@ class Services(msgspec.Struct):
     """To the engine process; None when the engines are here."""
     ledger: Ledger | None = None
     """The host's count of quotas, when several processes share it."""
+
+    @property
+    def steps(self) -> StepLog | None:
+        """What the generating engine did, when it is in this process."""
+        service = None if self.written is None else self.written.service
+        return None if service is None else service.steps
 
 
 async def open_services(

@@ -26,6 +26,7 @@ from paceline.generate.randomness import choice_seed
 from paceline.generate.runner import BLOCK_TOKENS
 from paceline.generate.sampler import Row
 from paceline.generate.sequence import Delta, Sequence
+from paceline.generate.step_log import StepLog
 from paceline.generate.stream import Stream
 from paceline.generate.tokenizer import TextTokenizer
 
@@ -314,6 +315,11 @@ class GenerateService:
         self.admission.policy = policy.admission
         self.breaker.policy = policy.breaker
         self._engine.scheduler.policy = policy.schedule
+
+    @property
+    def steps(self) -> StepLog:
+        """What the engine did."""
+        return self._engine.steps
 
     # -- state ------------------------------------------------------------------------------------------------
 
