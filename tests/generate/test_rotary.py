@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_llamas import KINDS, tiny_model
+from tiny_llamas import KINDS, save_tiny
 
 from paceline.generate.config import read_config
 from paceline.generate.rotary import inverse_frequencies, rotary_table
@@ -15,8 +15,7 @@ from paceline.generate.rotary import inverse_frequencies, rotary_table
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_frequencies_are_those_of_transformers(tmp_path: Path, kind: str) -> None:
     """Plain, and stretched in each of the ways."""
-    twin = tiny_model(kind)
-    twin.config.save_pretrained(tmp_path)
+    twin = save_tiny(kind, tmp_path)
     frequencies, factor = inverse_frequencies(read_config(tmp_path))
 
     np.testing.assert_allclose(frequencies, twin.model.rotary_emb.inv_freq.numpy(), rtol=1e-6)
@@ -25,7 +24,7 @@ def test_frequencies_are_those_of_transformers(tmp_path: Path, kind: str) -> Non
 
 def test_a_table_has_a_row_a_position(tmp_path: Path) -> None:
     """The first one turns nothing; the factor multiplies both."""
-    tiny_model("qwen3").config.save_pretrained(tmp_path)
+    save_tiny("qwen3", tmp_path)
     config = read_config(tmp_path)
     cosines, sines = rotary_table(config, 9)
 
