@@ -29,9 +29,7 @@ def request(**fields: Any) -> GenerateRequest:
     ],
 )
 def test_what_is_in_range_passes(fields: dict[str, Any]):
-    check_sampling(request(**fields), 500)
-
-    assert request(**fields) == request(**fields)
+    assert check_sampling(request(**fields), 500) is None
 
 
 @pytest.mark.parametrize(
