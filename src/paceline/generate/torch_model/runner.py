@@ -120,7 +120,7 @@ class TorchRunner:
                 f"the GPU's memory does not suffice for a step of {len(batch.tokens)} tokens ({_shown(error)}); lower "
                 "schedule.max_batch_tokens or kv.gpu_memory_fraction"
             ) from error
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             raise EngineError(
                 f"torch failed on a step of {len(batch.tokens)} tokens: {_shown(error)}"
             ) from error
