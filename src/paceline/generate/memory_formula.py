@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from paceline.generate.config import ModelConfig
+from paceline.generate.quantize import group_size
 from paceline.generate.runner import BLOCK_TOKENS
 
 NUMBER_BYTES: Final = {"fp32": 4, "bf16": 2, "int8": 1}
@@ -29,18 +30,25 @@ def linear_weights(config: ModelConfig) -> list[tuple[int, int]]:
 
 
 def weights_bytes(config: ModelConfig, precision: str, *, stored_bytes: int) -> int:
-    """Of a whole model in fp32, bf16 or int8: packed products, float32 vectors, and the embedding table as stored.
+    """Of a whole model: packed products, float32 vectors, and the embedding table as stored.
 
     `stored_bytes` is the size of a number in the checkpoint. An int8 product has a scale and a sum of codes (4 bytes
-    each) for each output.
+    each) for each output; an int4 product half a byte for each weight and two bf16 for each group, its outputs
+    rounded up to 16. The output layer of an int4 model is int8.
     """
 
-    def product(outputs: int, inputs: int) -> int:
-        return outputs * inputs * NUMBER_BYTES[precision] + (8 * outputs if precision == "int8" else 0)
+    def product(outputs: int, inputs: int, kind: str) -> int:
+        group = group_size(inputs) if kind == "int4" else None
+        if group is not None:
+            return -(-outputs // 16) * 16 * (inputs // 2 + inputs // group * 4)
+        if kind in ("int8", "int4"):
+            return outputs * (inputs + 8)
+        return outputs * inputs * NUMBER_BYTES[kind]
 
     hidden, heads = config.hidden_size, config.heads + config.kv_heads
     vectors = 2 * hidden + (heads * config.head_dim if config.qk_norm else 0)
     vectors += (heads + config.kv_heads) * config.head_dim if config.qkv_bias else 0
-    layer = sum(product(*shape) for shape in linear_weights(config)) + 4 * vectors
+    layer = sum(product(*shape, precision) for shape in linear_weights(config)) + 4 * vectors
     table = config.vocab_size * hidden * stored_bytes
-    return config.layers * layer + 4 * hidden + table + product(config.vocab_size, hidden)
+    head = product(config.vocab_size, hidden, "int8" if precision == "int4" else precision)
+    return config.layers * layer + 4 * hidden + table + head

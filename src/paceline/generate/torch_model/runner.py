@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
@@ -49,7 +50,8 @@ class TorchRunner:
         On a GPU decode steps of up to `graph_sequences` texts replay CUDA graphs; 0 records none. Raises ConfigError
         for what this machine cannot compute, EngineError when memory does not suffice.
         """
-        self.config = config = checkpoint.config
+        config = checkpoint.config
+        self.config = msgspec.structs.replace(config, max_positions=context_tokens or config.max_positions)
         self.precision = precision
         self.kv_precision = kv_precision
         self.blocks = blocks
@@ -85,7 +87,7 @@ class TorchRunner:
                     config,
                     weights,
                     cache,
-                    positions=context_tokens or config.max_positions,
+                    positions=self.config.max_positions,
                     device=self._device,
                     computed=computed,
                 )
