@@ -14,9 +14,14 @@ Idle threads look at the step word for a short while, then sleep until the next 
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import numba
 import numpy as np
 
+from paceline.base.errors import EngineError
 from paceline.generate.compiled.words import (
     acquire,
     add_to,
@@ -34,7 +39,7 @@ CONTROL_BYTES = 128 * 5
 
 _ITEM_BITS = 24
 _ITEM_MASK = (1 << _ITEM_BITS) - 1
-_PHASE_MASK = (1 << 39) - 1
+_PHASE_MASK = (1 << 38) - 1
 _SPINS_BEFORE_WAY = 2_000
 """Some 30 us in a phase: it is late only when its thread is not running, and then ours may be in its way."""
 _SPINS_BEFORE_SLEEP = 4_000
@@ -92,6 +97,12 @@ def wait_phase(control: int, phase: int) -> None:
 
 
 @compiled
+def current_phase(control: int) -> int:
+    """The phase that is open."""
+    return acquire(control + TICKET) >> _ITEM_BITS
+
+
+@compiled
 def skip_to(control: int, phase: int) -> None:
     """Close what is left of a step: its next one begins at `phase`. For the thread that began it, all items done."""
     release(control + TICKET, phase << _ITEM_BITS)
@@ -118,3 +129,51 @@ def wait_step(control: int, seen: int) -> int:
         sleep_while(control + STEP, seen)
     add_to(control + SLEEPERS, -1)
     return acquire(control + STEP)
+
+
+@compiled
+def stop_all(control: int) -> None:
+    """End the loops of the others."""
+    release(control + STOP, 1)
+    begin_step(control)
+
+
+class Crew:
+    """The calling thread and `threads - 1` others that wait for it in compiled code, without Python's lock."""
+
+    def __init__(self, work: Callable[..., None], arguments: tuple[Any, ...], threads: int) -> None:
+        """`work(control, *arguments, thread)` is `step.work`, compiled here if it was not yet."""
+        self.threads = threads
+        self._control = control_block()
+        self._address = np.int64(self._control.ctypes.data)
+        self._work = work
+        self._arguments = arguments
+        self._closed = False
+        signature = tuple(numba.typeof(value) for value in (self._address, *arguments, np.int64(0)))
+        work.compile(signature)  # type: ignore[attr-defined]
+        # Daemons: a process that ends without `close` must not wait for them.
+        self._others = [
+            threading.Thread(
+                target=work,
+                args=(self._address, *arguments, np.int64(number)),
+                name=f"generate-{number}",
+                daemon=True,
+            )
+            for number in range(1, threads)
+        ]
+        for other in self._others:
+            other.start()
+
+    def run(self) -> None:
+        """One step; for one caller at a time, from any thread."""
+        if self._closed:
+            raise EngineError("the runner is closed; open another")
+        self._work(self._address, *self._arguments, np.int64(0))
+
+    def close(self) -> None:
+        """End the other threads."""
+        if not self._closed:
+            self._closed = True
+            stop_all(self._address)
+            for other in self._others:
+                other.join()

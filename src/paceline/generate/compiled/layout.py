@@ -14,7 +14,8 @@ MODEL: Final = np.dtype(
         ("hidden", _WORD),
         ("heads", _WORD),
         ("kv_heads", _WORD),
-        ("head_dim", _WORD),
+        ("head_dim", _WORD),  # filled, see `shapes`
+        ("head_size", _WORD),  # of the model itself
         ("inner", _WORD),
         ("vocab", _WORD),
         ("window", _WORD),  # positions a row sees, itself included; larger than any context when it sees all

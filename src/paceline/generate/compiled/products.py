@@ -17,9 +17,11 @@ from paceline.generate.compiled.tiles import (
 )
 from paceline.generate.compiled.words import read, same_type
 
-STORE, ADD, GATE = 0, 1, 2
+# Typed numbers: a plain constant would make the compiler write the function anew for each.
+STORE, ADD, GATE = np.int64(0), np.int64(1), np.int64(2)
 """What becomes of the sums: stored with a bias, added to what is there, or silu(first half) * second half of a panel."""
-PARTS = 4
+NO_BIAS = np.int64(0)
+PARTS = np.int64(4)
 """A thread takes a fourth of what is left, so that all end together."""
 TILE_BYTES = TILE_ROWS * PANEL * 4
 """Room that a thread needs for the sums of a tile."""

@@ -59,19 +59,19 @@ def embed(model, token, out):
 
 
 @inlined
-def _inverse_size(row, count, eps):
-    """1 / sqrt(mean of squares + eps)."""
+def _inverse_size(row, count, size, eps):
+    """1 / sqrt(mean of squares + eps), the mean over `size` values."""
     squares = lanes.splat(np.float32(0.0))
     for at in range(0, count, _TOKENS):
         values = lanes.load(row + 4 * at)
         squares = lanes.fma(values, values, squares)
-    return np.float32(1.0) / np.sqrt(lanes.total(squares) / np.float32(count) + eps)
+    return np.float32(1.0) / np.sqrt(lanes.total(squares) / np.float32(size) + eps)
 
 
 @compiled
-def normalise(row, weight, eps, count, out):
-    """RMS norm of `count` float32; `out` may be `row`."""
-    factor = lanes.splat(_inverse_size(row, count, eps))
+def normalise(row, weight, eps, count, size, out):
+    """RMS norm of `size` float32, filled with zeros to `count`; `out` may be `row`."""
+    factor = lanes.splat(_inverse_size(row, count, size, eps))
     for at in range(0, count, _TOKENS):
         lanes.store(out + 4 * at, lanes.load(row + 4 * at) * factor * lanes.load(weight + 4 * at))
 

@@ -21,9 +21,9 @@ import numpy as np
 from paceline.generate.compiled.attention import attend
 from paceline.generate.compiled.crew import (
     STOP,
-    TICKET,
     begin_step,
     compiled,
+    current_phase,
     finish,
     following,
     inlined,
@@ -32,7 +32,7 @@ from paceline.generate.compiled.crew import (
     wait_phase,
     wait_step,
 )
-from paceline.generate.compiled.products import ADD, GATE, PARTS, STORE, product
+from paceline.generate.compiled.products import ADD, GATE, NO_BIAS, PARTS, STORE, product
 from paceline.generate.compiled.rows import (
     INT32,
     embed,
@@ -47,6 +47,7 @@ from paceline.generate.compiled.words import acquire, read, write
 
 PHASES_PER_LAYER = 10
 _BLOCK = 16
+_AFTER_ATTENTION = np.int64(-1)
 
 
 @inlined
@@ -56,17 +57,17 @@ def _panels(columns):
 
 
 @compiled
-def _normalise_rows(control, phase, model, step, kind, weight, first_layer, scratch):
+def _normalise_rows(control, phase, model, step, kind, weight, layer, scratch):
     while True:
         first, count = take(control, phase, step.rows, PARTS)
         if count == 0:
             break
         for row in range(first, first + count):
             residual = step.residual + row * step.residual_stride
-            if first_layer:
+            if layer == 0:
                 token = np.int64(read(INT32, step.row_tokens + 4 * row))
                 embed(model, token, residual)
-            normalise(residual, weight, model.norm_eps, model.hidden, scratch)
+            normalise(residual, weight, model.norm_eps, model.hidden, model.hidden, scratch)
             target = step.inputs + row * input_bytes(kind, model.hidden)
             make_input(kind, scratch, model.hidden, target)
         finish(control, phase, step.rows, count)
@@ -101,7 +102,7 @@ def _keep_rows(control, phase, model, layer, step, kv_kind, number, scratch):
                 own = line + head * 4 * dims
                 weight = layer.query_norm if head < model.heads else layer.key_norm
                 if weight != 0:
-                    normalise(own, weight, model.norm_eps, dims, own)
+                    normalise(own, weight, model.norm_eps, dims, model.head_size, own)
                 rotate(own, model.rotary + position * 4 * dims, dims)
             block = model.kv + (number * model.blocks + slot // _BLOCK) * model.kv_heads * model.kv_head_bytes
             for head in range(model.kv_heads):
@@ -134,7 +135,7 @@ def _layer(control, phase, model, layer, step, kind, kv_kind, number, scratch):
     hidden, inner = model.hidden, model.inner
     attended = model.heads * model.head_dim
     fused = attended + 2 * model.kv_heads * model.head_dim
-    _normalise_rows(control, phase, model, step, kind, layer.attention_norm, number == 0, scratch)
+    _normalise_rows(control, phase, model, step, kind, layer.attention_norm, number, scratch)
     phase = following(phase)
     product(
         control, phase, kind, step.rows, step.inputs, hidden, layer.qkv, layer.qkv_scales, _panels(fused),
@@ -149,21 +150,21 @@ def _layer(control, phase, model, layer, step, kind, kv_kind, number, scratch):
     phase = following(phase)
     product(
         control, phase, kind, step.rows, step.inputs, attended, layer.attended, layer.attended_scales,
-        _panels(hidden), 0, ADD, step.residual, step.residual_stride, scratch,
+        _panels(hidden), NO_BIAS, ADD, step.residual, step.residual_stride, scratch,
     )  # fmt: skip
     phase = following(phase)
-    _normalise_rows(control, phase, model, step, kind, layer.mlp_norm, False, scratch)
+    _normalise_rows(control, phase, model, step, kind, layer.mlp_norm, _AFTER_ATTENTION, scratch)
     phase = following(phase)
     product(
         control, phase, kind, step.rows, step.inputs, hidden, layer.gate_up, layer.gate_up_scales, 2 * inner,
-        0, GATE, step.wide, step.wide_stride, scratch,
+        NO_BIAS, GATE, step.wide, step.wide_stride, scratch,
     )  # fmt: skip
     phase = following(phase)
     _ready_rows(control, phase, step, kind, step.wide, step.wide_stride, inner)
     phase = following(phase)
     product(
         control, phase, kind, step.rows, step.inputs, inner, layer.down, layer.down_scales, _panels(hidden),
-        0, ADD, step.residual, step.residual_stride, scratch,
+        NO_BIAS, ADD, step.residual, step.residual_stride, scratch,
     )  # fmt: skip
     return following(phase)
 
@@ -177,7 +178,7 @@ def _logits(control, phase, model, step, kind, scratch):
         for item in range(first, first + count):
             row = np.int64(read(INT32, step.wanted_rows + 4 * item))
             residual = step.residual + row * step.residual_stride
-            normalise(residual, model.final_norm, model.norm_eps, model.hidden, scratch)
+            normalise(residual, model.final_norm, model.norm_eps, model.hidden, model.hidden, scratch)
             target = step.inputs + item * input_bytes(kind, model.hidden)
             make_input(kind, scratch, model.hidden, target)
         finish(control, phase, step.wanted, count)
@@ -185,38 +186,33 @@ def _logits(control, phase, model, step, kind, scratch):
     phase = following(phase)
     product(
         control, phase, kind, step.wanted, step.inputs, model.hidden, model.output, model.output_scales,
-        _panels(model.vocab), 0, STORE, step.logits, step.logits_stride, scratch,
+        _panels(model.vocab), NO_BIAS, STORE, step.logits, step.logits_stride, scratch,
     )  # fmt: skip
     return following(phase)
 
 
-@compiled
-def _forward(control, model, layers, step, kind, kv_kind, thread):
-    scratch = step.scratch + thread * step.scratch_stride
-    phase = step.phase
-    for number in range(model.layers):
-        phase = _layer(control, phase, model, layers[number], step, kind, kv_kind, number, scratch)
-    if step.wanted > 0:
-        phase = _logits(control, phase, model, step, kind, scratch)
-    return phase
-
-
 def work(control, models, layers, steps, kind, kv_kind, thread):
-    """Thread 0 runs the step and returns the number of its last phase; the others run steps until told to stop.
+    """Thread 0 runs the step and returns; the others run steps until told to stop.
 
     What the others read of a step that is over is not consistent; they take nothing on the strength of it (see `crew`).
     """
     model, step = models[0], steps[0]
-    if thread == 0:
-        # Numbers of phases are never used twice, not even where a step has none of its last ones.
-        step.phase = acquire(control + TICKET) >> 24
-        begin_step(control)
-        phase = _forward(control, model, layers, step, kind, kv_kind, thread)
-        skip_to(control, following(following(following(phase))))
-        return phase
     seen = 0
     while True:
-        seen = wait_step(control, seen)
-        if acquire(control + STOP) != 0:
-            return 0
-        _forward(control, model, layers, step, kind, kv_kind, thread)
+        if thread == 0:
+            # Numbers of phases are never used twice, not even where a step has none of its last ones.
+            step.phase = current_phase(control)
+            begin_step(control)
+        else:
+            seen = wait_step(control, seen)
+            if acquire(control + STOP) != 0:
+                return
+        scratch = step.scratch + thread * step.scratch_stride
+        phase = step.phase
+        for number in range(model.layers):
+            phase = _layer(control, phase, model, layers[number], step, kind, kv_kind, number, scratch)
+        if step.wanted > 0:
+            phase = _logits(control, phase, model, step, kind, scratch)
+        if thread == 0:
+            skip_to(control, following(following(following(phase))))
+            return
