@@ -31,7 +31,9 @@ def test_pieces_joined_are_the_text_of_all_tokens(
     assert joined == tokenizer.decode([token for chunk in chunks for token in chunk], continues=continues)
 
 
-@given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=20))
+@given(
+    text=st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=20)
+)
 @settings(max_examples=100, deadline=None)
 def test_a_text_never_shows_half_a_character(text: str, tokenizer: TextTokenizer):
     detokenizer = Detokenizer(tokenizer)

@@ -118,7 +118,7 @@ async def _open_ours(settings: Settings) -> AsyncIterator[OpenGenerator]:
         runner.kv_precision,
         card.engine,
         str(engine.context_tokens),
-        str(policy.window_tokens),
+        str(policy.kv.window_tokens),
         settings.cache.normalize,
     ]
     try:

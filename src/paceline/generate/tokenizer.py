@@ -90,7 +90,7 @@ class TextTokenizer:
         puts_bos = settings.get("add_bos_token") is True and special.bos is not None
         return cls(tokenizer, special, config.vocab_size, puts_bos=puts_bos)
 
-    def encode(self, text: str, *, add_special: bool) -> np.ndarray:
+    def encode(self, text: str, add_special: bool) -> np.ndarray:
         """Ids (n,) int32. Raises InvalidRequest for what is not Unicode.
 
         `add_special` puts what the model expects around a text; a chat template has written that already.
