@@ -111,6 +111,7 @@ def test_missing_kernels_are_refused_with_the_command(
     assert runner.describe()["name"] == "torch"
 
 
+@pytest.mark.slow  # compiles into a state folder of its own
 @pytest.mark.skipif(bool(unsupported("auto")), reason="the processor lacks instructions")
 def test_auto_takes_the_kernels_where_they_run(folder: Path, tmp_path: Path) -> None:
     """And torch for a precision that they do not have."""
