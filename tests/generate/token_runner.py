@@ -47,12 +47,13 @@ def spell(prompt: list[int], count: int, vocab: int = 97) -> list[int]:
 
 
 class TokenRunner:
-    """Keeps tokens in blocks. `fail_next` makes one run raise; `nan_for` gives no numbers after that last token."""
+    """Keeps tokens in blocks, and looks at the last `sees` of them. `fail_next` makes one run raise; `nan_for` gives no numbers after that last token."""
 
     precision = "fp32"
     kv_precision = "fp32"
 
-    def __init__(self, blocks: int = 64, vocab: int = 97, context: int = 512) -> None:
+    def __init__(self, blocks: int = 64, vocab: int = 97, context: int = 512, sees: int = 1 << 30) -> None:
+        self.sees = sees
         self.config = config(vocab, context)
         self.blocks = blocks
         self.memory = Memory(0, blocks * BLOCK_TOKENS * 4)
@@ -84,7 +85,7 @@ class TokenRunner:
             position = int(batch.positions[row])
             blocks = batch.tables[s, : position // BLOCK_TOKENS + 1]
             seen = self.kept[blocks].reshape(-1)[: position + 1]
-            logits[place, next_token(seen, self.config.vocab_size)] = 5.0
+            logits[place, next_token(seen[-self.sees :], self.config.vocab_size)] = 5.0
             if batch.tokens[row] == self.nan_for:
                 logits[place] = np.nan
         return logits

@@ -20,7 +20,7 @@ from paceline.base.errors import DeadlineExceeded, EngineError, OutOfMemory, Pac
 from paceline.base.generation import FinishReason
 from paceline.generate.blocks import BlockPool
 from paceline.generate.runner import BLOCK_TOKENS, Runner
-from paceline.generate.sampler import Drawn, Sampler
+from paceline.generate.sampler import Drawn, Sampler, score
 from paceline.generate.scheduler import Plan, SchedulePolicy, Scheduler
 from paceline.generate.sequence import Delta, Sequence
 from paceline.generate.step_log import StepLog
@@ -229,9 +229,7 @@ class Engine:
             ):
                 break
             output.append(one.token)  # the next draw sees it, as penalties must; `_drew` appends for good
-            sequence.row.position += 1
         del output[kept:]
-        sequence.row.position = kept
         self.accepted_tokens_total += len(drawn) - 1
         sequence.ids[length : length + len(drawn)] = [one.token for one in drawn]
         self.scheduler.computed(sequence, length - 1 + len(drawn))
@@ -252,11 +250,10 @@ class Engine:
             sequence.append(one.token)
             tokens.append(one.token)
         if finish is None:
-            if sequence.row.matcher is not None and sequence.row.matcher.stopped:
+            if self._guide_ended(sequence, tokens):
                 finish = "stop"
             elif sequence.length - sequence.prompt_length >= sequence.max_tokens:
                 finish = "length"
-        sequence.row.position = len(sequence.row.output)
         self.drawn_tokens_total += len(tokens)
         if not sequence.first_at:
             sequence.first_at = now
@@ -267,11 +264,21 @@ class Engine:
         if finish is not None:
             self.scheduler.remove(sequence)
 
+    @staticmethod
+    def _guide_ended(sequence: Sequence, tokens: list[int]) -> bool:
+        """Tell the guide of its new tokens; whether nothing may follow them."""
+        matcher = sequence.row.matcher
+        if matcher is None:
+            return False
+        for token in tokens:
+            matcher.accept(token)
+        return matcher.stopped
+
     def _score_prompt(self, sequence: Sequence, logits: np.ndarray, begin: int) -> None:
         """Log-probabilities of the prompt's tokens behind position `begin`; `logits` (rows, vocab) from there on."""
         targets = sequence.ids[begin + 1 : min(begin + 1 + len(logits), sequence.prompt_length)]
         if len(targets):
-            sequence.prompt_drawn += self._sampler.score(logits[: len(targets)], targets, sequence.score_top)
+            sequence.prompt_drawn += score(logits[: len(targets)], targets, sequence.score_top)
 
     # -- failing ----------------------------------------------------------------------------------------------
 

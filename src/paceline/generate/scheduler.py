@@ -227,24 +227,25 @@ class Scheduler:
     def _plan_prompts(self, budget: int, now: float) -> list[tuple[Sequence, int]]:
         """Chunks of prompts: those under way first, then the waiting by class and arrival, as far as blocks go."""
         prompts: list[tuple[Sequence, int]] = []
-        for sequence in self.running:
+        under_way = [sequence for sequence in self.running if not sequence.decoding]
+        for sequence in under_way:
             if budget <= 0:
                 return prompts
-            if not sequence.decoding:
-                budget -= self._chunk(sequence, budget, prompts)
+            budget -= self._chunk(sequence, budget, prompts, others=self.waiting > 0 or len(under_way) > 1)
         while budget > 0 and self._slots:
             line = self._first_line(now)
             if line is None or not self._admit(line[0], now):
                 break
             sequence = line.popleft()
             self.waiting_tokens -= sequence.length
-            budget -= self._chunk(sequence, budget, prompts)
+            budget -= self._chunk(sequence, budget, prompts, others=bool(under_way) or self.waiting > 0)
         return prompts
 
-    def _chunk(self, sequence: Sequence, budget: int, prompts: list[tuple[Sequence, int]]) -> int:
+    def _chunk(
+        self, sequence: Sequence, budget: int, prompts: list[tuple[Sequence, int]], *, others: bool
+    ) -> int:
         """Plan the sequence's next chunk and let others share its full blocks, even within this step."""
         rows = min(sequence.outstanding, budget)
-        others = self.waiting > 0 or len(self.running) > 1
         if others and rows > budget // 2 >= BLOCK_TOKENS and sequence.outstanding > budget:
             rows = budget // 2  # a prompt of several steps leaves half of each to those behind it
         prompts.append((sequence, rows))
