@@ -39,7 +39,7 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch, tmp_path
 class TestEngine:
     """With the package."""
 
-    pytestmark = (pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore"))
+    pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]  # noqa: RUF012
 
     @pytest.fixture(scope="class")
     def model(self, tmp_path_factory):
