@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 def test_settings_reach_the_runner(folder: Path, tmp_path: Path) -> None:
     """Precisions, context, window and the bytes of keys and values."""
     runner = open_runner(
-        policy(precision="int8", context_tokens=64, window_tokens=32, kv=KvPolicy(40_000, precision="int8")),
+        policy(precision="int8", context_tokens=64, kv=KvPolicy(40_000, precision="int8", window_tokens=32)),
         folder,
         state_dir=tmp_path,
     )

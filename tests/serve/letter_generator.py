@@ -74,6 +74,7 @@ class LetterGeneration:
                 if place < len(text)
             ]
             self.usage.completion_tokens += len(events)
+            generator.longest = max(generator.longest, place + 1)
             if place + 1 == max(len(text) for text, _ in texts):
                 self._open = False
             yield events
@@ -97,13 +98,14 @@ class LetterGenerator:
         """Each letter takes one, if given."""
         self.entered = asyncio.Event()
         self.left = asyncio.Event()
-        self.abandoned = self.cached = 0
+        self.abandoned = self.cached = self.longest = 0
         self.tier: Any = "miss"
         self.requests: list[GenerateRequest] = []
         self.deadline_at = 0.0
         self.status = "ok"
 
     async def start(self, request: GenerateRequest, *, deadline_at: float) -> LetterGeneration:
+        self.loop = asyncio.get_running_loop()
         self.requests.append(request)
         self.deadline_at = deadline_at
         if self.refusal is not None:
@@ -113,6 +115,11 @@ class LetterGenerator:
         self.entered.set()
         return LetterGeneration(self, request, prompt)
 
+    def let(self, letters: int) -> None:
+        """Allow so many more `steps`; from any thread."""
+        for _ in range(letters):
+            self.loop.call_soon_threadsafe(self.steps.release)
+
     def text(self, request: GenerateRequest, prompt: str, index: int) -> tuple[str, str]:
         """What choice `index` says, and why it ends."""
         words = prompt.upper().split() or ["?"]
@@ -121,7 +128,7 @@ class LetterGenerator:
         if guide is not None:
             text = json.loads(guide.source)[0] if guide.kind == "choice" else "{}"
         if request.ignore_eos:
-            text = text * (CONTEXT // len(text) + 1)
+            text = text * ((request.max_tokens or CONTEXT) // len(text) + 1)
         reason = "stop"
         limit = request.max_tokens or CONTEXT - len(prompt)
         if len(text) > limit:

@@ -60,7 +60,7 @@ def open_runner(policy: GeneratePolicy, folder: Path, *, state_dir: Path) -> Run
         "state_dir": state_dir,
         "threads": policy.threads,
         "context_tokens": config.max_positions,
-        "window_tokens": policy.window_tokens,
+        "window_tokens": policy.kv.window_tokens,
     }
     if compiled:
         return cast("Runner", importlib.import_module(COMPILED).CompiledRunner(checkpoint, **arguments))

@@ -86,11 +86,14 @@ class GenerateService:
             deadline_at=deadline_at,
         )
         stream.timings.tokenize_s = self._clock() - started_at
-        stream.attach(
-            [self._sequence(request, prompt, max_tokens, index, stream) for index in range(request.n)]
-        )
-        for sequence in stream.sequences:
+        matchers = await self._matchers(request)
+        sequences = [
+            self._sequence(request, prompt, max_tokens, index, stream, matchers[index])
+            for index in range(request.n)
+        ]
+        for sequence in sequences:
             sequence.deadline_at = deadline_at
+        stream.attach(sequences)
         self._submit(stream.sequences, deadline_at)
         return stream
 

@@ -35,7 +35,7 @@ class ToolCalls:
     def feed(self, text: str, *, last: bool) -> tuple[str, list[RepliedToolCall]]:
         """The text that is no call, and the calls that became complete; with `last` nothing is held back."""
         if not self._held and "<" not in text:
-            return text, []
+            return self._told(text), []
         rest, self._held = self._held + text, ""
         plain: list[str] = []
         calls: list[RepliedToolCall] = []
@@ -60,9 +60,11 @@ class ToolCalls:
             rest = after
             if not end:
                 break
-        told = "".join(plain)
-        # Templates put each call on lines of its own; what is left between calls is no answer.
-        return ("" if (calls or self.seen) and told.isspace() else told), calls
+        return self._told("".join(plain)), calls
+
+    def _told(self, text: str) -> str:
+        """Templates put each call on lines of its own; what is left between calls is no answer."""
+        return "" if self.seen and text.isspace() else text
 
     def _call(self, marked: str) -> RepliedToolCall | None:
         try:

@@ -16,9 +16,11 @@ pytestmark = pytest.mark.anyio
 )
 async def test_an_upstream_needs_no_model_of_ours(name, model, served, asked):
     """Its model may have another name here."""
-    policy = GeneratePolicy(name=name, upstream=UpstreamPolicy(url="http://localhost:1", model=model))
+    policy = GeneratePolicy(
+        engine="upstream", name=name, upstream=UpstreamPolicy(url="http://localhost:1", model=model)
+    )
 
-    upstream = open_adapter("upstream", policy)
+    upstream = await open_adapter(policy)
 
     assert upstream.name == upstream.card().id == served
     assert upstream._model == asked
@@ -27,10 +29,10 @@ async def test_an_upstream_needs_no_model_of_ours(name, model, served, asked):
 
 @pytest.mark.parametrize("kind", ["openvino-genai", "vllm"])
 @pytest.mark.parametrize("model", ["", "/nowhere/at/all"])
-def test_the_others_need_one(kind, model):
+async def test_the_others_need_one(kind, model):
     """That is there."""
     with pytest.raises(ConfigError, match=rf"generate\.model = '{model}' is not there; .*for {kind}"):
-        open_adapter(kind, GeneratePolicy(model=model))
+        await open_adapter(GeneratePolicy(engine=kind, model=model))
 
 
 async def test_openvino_genai_is_opened_with_its_model(tmp_path):
@@ -41,8 +43,8 @@ async def test_openvino_genai_is_opened_with_its_model(tmp_path):
 
     model = write_tiny_gguf(tmp_path / "tiny.gguf")
 
-    generator = open_adapter(
-        "openvino-genai", GeneratePolicy(model=str(model), context_tokens=100, threads=1)
+    generator = await open_adapter(
+        GeneratePolicy(engine="openvino-genai", model=str(model), context_tokens=100, threads=1)
     )
 
     assert (generator.name, generator.card().max_tokens) == ("tiny", 100)

@@ -43,7 +43,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 async def engine(model):
-    generator = OpenVinoGenai(model, policy_of(), Breaker(BreakerPolicy()))
+    generator = await OpenVinoGenai.open(model, policy_of(), Breaker(BreakerPolicy()))
     yield generator
     await generator.close()
 
@@ -52,7 +52,7 @@ async def engine(model):
 async def scorer(model):
     """Scores, and takes several steps for a prompt."""
     policy = policy_of(kv=KvPolicy(prefix_cache=False), schedule=SchedulePolicy(max_batch_tokens=16))
-    generator = OpenVinoGenai(model, policy, Breaker(BreakerPolicy()))
+    generator = await OpenVinoGenai.open(model, policy, Breaker(BreakerPolicy()))
     yield generator
     await generator.close()
 
@@ -256,7 +256,7 @@ async def test_cancelling_frees_the_sequence(engine):
 async def test_a_passed_deadline_ends_an_answer(model):
     """Before it begins, and while it waits."""
     now = 0.0
-    engine = OpenVinoGenai(model, policy_of(), Breaker(BreakerPolicy()), clock=lambda: now)
+    engine = await OpenVinoGenai.open(model, policy_of(), Breaker(BreakerPolicy()), clock=lambda: now)
     with pytest.raises(DeadlineExceeded, match="could begin"):
         await engine.start(LONG, deadline_at=0.0)
     answer = await engine.start(LONG, deadline_at=30.0)
@@ -273,7 +273,7 @@ async def test_a_passed_deadline_ends_an_answer(model):
 async def test_too_much_is_refused(model):
     """A first request may be as large as it likes."""
     policy = policy_of(schedule=SchedulePolicy(max_sequences=1), admission=AdmissionPolicy(max_waiting=1))
-    engine = OpenVinoGenai(model, policy, Breaker(BreakerPolicy()), name="m")
+    engine = await OpenVinoGenai.open(model, policy, Breaker(BreakerPolicy()), name="m")
     first = await engine.start(GenerateRequest("a", n=3), deadline_at=soon())
 
     with pytest.raises(Overloaded, match="3 sequences run or wait, and 1 more"):
@@ -360,7 +360,7 @@ async def test_scores_need_prompts_that_are_computed(engine):
 
 async def test_closing_fails_what_is_under_way(model):
     """Its callers are told."""
-    engine = OpenVinoGenai(model, policy_of(), Breaker(BreakerPolicy()))
+    engine = await OpenVinoGenai.open(model, policy_of(), Breaker(BreakerPolicy()))
     answer = await engine.start(LONG, deadline_at=soon())
 
     await engine.close()
@@ -390,4 +390,4 @@ async def test_a_model_that_the_library_cannot_open_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 8}')
 
     with pytest.raises(ConfigError, match=r"openvino-genai cannot open .*: "):
-        OpenVinoGenai(tmp_path, policy_of(), Breaker(BreakerPolicy()))
+        await OpenVinoGenai.open(tmp_path, policy_of(), Breaker(BreakerPolicy()))

@@ -33,7 +33,7 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch, tmp_path
     monkeypatch.setitem(sys.modules, "vllm", None)
 
     with pytest.raises(ConfigError, match=r"generate\.engine = vllm needs .*pip install 'paceline\[vllm\]'"):
-        Vllm(tmp_path, GeneratePolicy(), Breaker(BreakerPolicy()))
+        asyncio.run(Vllm.open(tmp_path, GeneratePolicy(), Breaker(BreakerPolicy())))
 
 
 class TestEngine:
@@ -81,7 +81,7 @@ class TestEngine:
         )
 
         async def opened():
-            return Vllm(model, policy, Breaker(BreakerPolicy()))
+            return await Vllm.open(model, policy, Breaker(BreakerPolicy()))
 
         engine = run(opened())
         yield engine
@@ -238,7 +238,7 @@ class TestEngine:
     def test_a_precision_that_it_does_not_make_is_refused(self, model):
         """vLLM reads it from the model's folder."""
         with pytest.raises(ConfigError, match=r"generate\.precision = int8 cannot be had from vLLM"):
-            Vllm(model, GeneratePolicy(precision="int8"), Breaker(BreakerPolicy()))
+            asyncio.run(Vllm.open(model, GeneratePolicy(precision="int8"), Breaker(BreakerPolicy())))
 
 
 def soon(seconds=60.0):

@@ -40,24 +40,41 @@ RETRY_AFTER_S: Final = 1.0
 class OpenVinoGenai:
     """A `Generator`. Belongs to one event loop."""
 
-    def __init__(
-        self,
+    @classmethod
+    async def open(
+        cls,
         model: Path,
         policy: GeneratePolicy,
         breaker: Breaker,
         *,
         name: str = "",
         clock: Clock = monotonic,
+    ) -> OpenVinoGenai:
+        """Open the model, which takes seconds, in a thread. Raises ConfigError."""
+        context = min(context_tokens(model), policy.context_tokens or sys.maxsize)
+        library = Library(model, policy)
+        pipeline = await asyncio.to_thread(library.open_pipeline)
+        prompts = Prompts(pipeline.get_tokenizer(), context)
+        return cls(library, pipeline, prompts, policy, breaker, name=name or model.stem, clock=clock)
+
+    def __init__(  # noqa: PLR0913 - its parts, made by `open`
+        self,
+        library: Library,
+        pipeline: Any,
+        prompts: Prompts,
+        policy: GeneratePolicy,
+        breaker: Breaker,
+        *,
+        name: str,
+        clock: Clock,
     ) -> None:
-        """Opens the model, which takes seconds; call it on the event loop that it will serve. Raises ConfigError."""
-        self.name = name or model.stem
+        """`pipeline` is one of `library`'s; its tokenizer is in `prompts`."""
+        self.name = name
         self.breaker = breaker
+        self._library = library
+        self._prompts = prompts
         self._policy = policy
         self._clock = clock
-        context = min(context_tokens(model), policy.context_tokens or sys.maxsize)
-        self._library = Library(model, policy)
-        pipeline = self._library.open_pipeline()
-        self._prompts = Prompts(pipeline.get_tokenizer(), context)
         defaults = pipeline.get_config()
         self._ends = frozenset({*defaults.stop_token_ids, defaults.eos_token_id} - {-1})
         self._created = int(time.time())

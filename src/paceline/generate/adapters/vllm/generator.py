@@ -42,22 +42,31 @@ _DTYPES: Final = {"auto": "auto", "bf16": "bfloat16", "fp32": "float32"}
 class Vllm:
     """A `Generator`. Belongs to one event loop."""
 
-    def __init__(
-        self,
+    @classmethod
+    async def open(
+        cls,
         model: Path,
         policy: GeneratePolicy,
         breaker: Breaker,
         *,
         name: str = "",
         clock: Clock = monotonic,
+    ) -> Vllm:
+        """Open the model, which takes a minute or more, in a thread. Raises ConfigError."""
+        vllm = await asyncio.to_thread(_library)
+        engine = await asyncio.to_thread(_opened, vllm, model, policy)
+        return cls(vllm, engine, policy, breaker, name=name or model.name, clock=clock)
+
+    def __init__(  # noqa: PLR0913 - its parts, made by `open`
+        self, vllm: Any, engine: Any, policy: GeneratePolicy, breaker: Breaker, *, name: str, clock: Clock
     ) -> None:
-        """Opens the model, which takes minutes; call it on the event loop that it will serve. Raises ConfigError."""
-        self.name = name or model.name
+        """`vllm` is the package, `engine` its asynchronous one."""
+        self.name = name
         self.breaker = breaker
         self._policy = policy
         self._clock = clock
-        self._vllm = _library()
-        self._engine: Any = _opened(self._vllm, model, policy)
+        self._vllm = vllm
+        self._engine = engine
         self._tokenizer: Any = self._engine.get_tokenizer()
         config = self._engine.model_config
         self._context = Context(config.max_model_len, vocab_size=config.get_vocab_size())
