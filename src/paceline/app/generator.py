@@ -64,7 +64,7 @@ async def open_generator(settings: Settings) -> AsyncIterator[OpenGenerator]:
         return
     from paceline.generate.adapters.open_adapter import open_adapter  # noqa: PLC0415 - its libraries are optional
 
-    generator = await asyncio.to_thread(open_adapter, policy)
+    generator = await open_adapter(policy)
     card = generator.card()
     try:
         yield OpenGenerator(generator, f"{policy.engine}|{card.id}|{policy.model}|{card.precision}".encode())
