@@ -1,0 +1,153 @@
+"""What every contestant of the generation benchmark does the same way; standard library and numpy only.
+
+A contestant is a class with `versions`, `settings` and `generate`; `compete` makes a program of it. Alone it measures
+each concurrency once and prints one line of JSON:
+
+    python generate_llama_cpp.py --model DIR/400m --precision q8_0 [--concurrency 1 8 32]
+
+With `--serve` it first prints who it is, then answers each line `{"concurrency": 8, "seed": 3}` with a `Reading`,
+until its input ends: that is how `generate_throughput.py` lets contestants take turns without loading them anew.
+
+A reading: all prompts (128 random ids each, no two alike, none seen before) are handed over at once, each is continued
+greedily for 128 tokens whatever they are, and the rate is all generated tokens over the time until the last one, prompts
+included. Each reading is preceded by a short one of the same concurrency, not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+
+PROMPT_TOKENS = 128
+NEW_TOKENS = 128
+WARM_UP_TOKENS = 4
+THREADS = 2
+POINTS = (1, 8, 32)
+FIRST_WORD = 3
+"""Ids below are special."""
+
+
+@dataclass
+class Output:
+    """What one request got: its ids, and the second its first one came, counted from the common start."""
+
+    tokens: list[int]
+    first_s: float
+
+
+class Contestant(Protocol):
+    versions: dict[str, str]
+    settings: dict[str, Any]
+
+    def generate(self, prompts: list[list[int]], new_tokens: int) -> list[Output]:
+        """All at once, greedy, end-of-sequence ignored; returns when the last one is complete."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measurement at one concurrency. Rates are tokens per second, times seconds."""
+
+    concurrency: int
+    tokens_per_s: float
+    wall_s: float
+    first_p50_s: float
+    """Time to first token, median over the requests."""
+    prefill_tokens_per_s: float
+    """Of the same number of prompts, each continued by a single token."""
+    rss_bytes: int
+    firsts: list[int]
+    """Each request's first token: engines of the same weights should agree about most."""
+
+
+def prompts_of(count: int, vocab: int, seed: int) -> list[list[int]]:
+    drawn = np.random.default_rng(seed).integers(FIRST_WORD, vocab, (count, PROMPT_TOKENS))
+    return drawn.tolist()
+
+
+def vocab_of(model: Path) -> int:
+    return json.loads((model / "config.json").read_text())["vocab_size"]
+
+
+def _timed(contestant: Contestant, prompts: list[list[int]], new_tokens: int) -> tuple[float, list[Output]]:
+    started_at = time.perf_counter()
+    outputs = contestant.generate(prompts, new_tokens)
+    wall_s = time.perf_counter() - started_at
+    lengths = {len(output.tokens) for output in outputs}
+    if len(outputs) != len(prompts) or lengths != {new_tokens}:
+        raise RuntimeError(
+            f"{len(prompts)} requests for {new_tokens} tokens: {len(outputs)} came, of lengths {lengths}"
+        )
+    return wall_s, outputs
+
+
+def read(contestant: Contestant, vocab: int, concurrency: int, seed: int) -> Reading:
+    seeds = np.random.SeedSequence([seed, concurrency]).generate_state(3)
+    warm_up, prefill, timed = (prompts_of(concurrency, vocab, int(one)) for one in seeds)
+    contestant.generate(warm_up, WARM_UP_TOKENS)
+    prefill_s, _ = _timed(contestant, prefill, 1)
+    wall_s, outputs = _timed(contestant, timed, NEW_TOKENS)
+    return Reading(
+        concurrency=concurrency,
+        tokens_per_s=concurrency * NEW_TOKENS / wall_s,
+        wall_s=wall_s,
+        first_p50_s=statistics.median(output.first_s for output in outputs),
+        prefill_tokens_per_s=concurrency * PROMPT_TOKENS / prefill_s,
+        rss_bytes=rss_bytes(),
+        firsts=[output.tokens[0] for output in outputs],
+    )
+
+
+def rss_bytes() -> int:
+    """Of this process; Linux."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _own_output() -> TextIO:
+    """The real standard output for us alone: what the engines print to it goes to standard error from now on."""
+    ours = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return ours
+
+
+def compete(
+    name: str, open_contestant: Callable[[Path, str], Contestant], precisions: tuple[str, ...]
+) -> None:
+    """The program. `open_contestant` takes the model's folder and one of `precisions`."""
+    parser = argparse.ArgumentParser(description=f"{name}: see generate_contest.py")
+    parser.add_argument("--model", type=Path, required=True, help="folder made by generate_models.py")
+    parser.add_argument("--precision", choices=precisions, default=precisions[0])
+    parser.add_argument("--concurrency", type=int, nargs="+", default=POINTS)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--serve", action="store_true", help="take orders from standard input")
+    asked = parser.parse_args()
+    out = _own_output()
+    started_at = time.perf_counter()
+    contestant = open_contestant(asked.model, asked.precision)
+    vocab = vocab_of(asked.model)
+    identity = {
+        "engine": name,
+        "model": asked.model.name,
+        "precision": asked.precision,
+        "versions": contestant.versions,
+        "settings": contestant.settings,
+        "start_s": time.perf_counter() - started_at,
+    }
+    if asked.serve:
+        print(json.dumps(identity), file=out, flush=True)
+        for line in sys.stdin:
+            order = json.loads(line)
+            reading = read(contestant, vocab, order["concurrency"], order["seed"])
+            print(json.dumps(asdict(reading)), file=out, flush=True)
+    else:
+        readings = [asdict(read(contestant, vocab, count, asked.seed)) for count in asked.concurrency]
+        print(json.dumps(identity | {"readings": readings}), file=out, flush=True)
