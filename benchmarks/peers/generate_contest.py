@@ -10,7 +10,8 @@ until its input ends: that is how `generate_throughput.py` lets contestants take
 
 A reading: all prompts (128 random ids each, no two alike, none seen before) are handed over at once, each is continued
 greedily for 128 tokens whatever they are, and the rate is all generated tokens over the time until the last one, prompts
-included. Each reading is preceded by a short one of the same concurrency, not counted.
+included. That is repeated with other prompts until a second is over. A short one of the same concurrency comes before
+and is not counted.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import numpy as np
 PROMPT_TOKENS = 128
 NEW_TOKENS = 128
 WARM_UP_TOKENS = 4
+AT_LEAST_S = 1.0
 THREADS = 2
 POINTS = (1, 8, 32)
 FIRST_WORD = 3
@@ -78,24 +80,30 @@ def vocab_of(model: Path) -> int:
     return json.loads((model / "config.json").read_text())["vocab_size"]
 
 
-def _timed(contestant: Contestant, prompts: list[list[int]], new_tokens: int) -> tuple[float, list[Output]]:
-    started_at = time.perf_counter()
-    outputs = contestant.generate(prompts, new_tokens)
-    wall_s = time.perf_counter() - started_at
-    lengths = {len(output.tokens) for output in outputs}
-    if len(outputs) != len(prompts) or lengths != {new_tokens}:
-        raise RuntimeError(
-            f"{len(prompts)} requests for {new_tokens} tokens: {len(outputs)} came, of lengths {lengths}"
-        )
-    return wall_s, outputs
-
-
 def read(contestant: Contestant, vocab: int, concurrency: int, seed: int) -> Reading:
-    seeds = np.random.SeedSequence([seed, concurrency]).generate_state(3)
-    warm_up, prefill, timed = (prompts_of(concurrency, vocab, int(one)) for one in seeds)
-    contestant.generate(warm_up, WARM_UP_TOKENS)
-    prefill_s, _ = _timed(contestant, prefill, 1)
-    wall_s, outputs = _timed(contestant, timed, NEW_TOKENS)
+    seeds = np.random.SeedSequence([seed, concurrency])
+
+    def fresh() -> list[list[int]]:
+        return prompts_of(concurrency, vocab, int(seeds.spawn(1)[0].generate_state(1)[0]))
+
+    def repeated(new_tokens: int) -> tuple[float, list[Output]]:
+        """Seconds a run, and the outputs of all runs."""
+        runs: list[list[Output]] = []
+        total_s = 0.0
+        while total_s < AT_LEAST_S:
+            prompts = fresh()
+            started_at = time.perf_counter()
+            outputs = contestant.generate(prompts, new_tokens)
+            total_s += time.perf_counter() - started_at
+            lengths = [len(output.tokens) for output in outputs]
+            if lengths != [new_tokens] * concurrency:
+                raise RuntimeError(f"{concurrency} requests for {new_tokens} tokens each got {lengths}")
+            runs.append(outputs)
+        return total_s / len(runs), [output for outputs in runs for output in outputs]
+
+    contestant.generate(fresh(), WARM_UP_TOKENS)
+    wall_s, outputs = repeated(NEW_TOKENS)
+    prefill_s, _ = repeated(1)
     return Reading(
         concurrency=concurrency,
         tokens_per_s=concurrency * NEW_TOKENS / wall_s,
@@ -103,7 +111,7 @@ def read(contestant: Contestant, vocab: int, concurrency: int, seed: int) -> Rea
         first_p50_s=statistics.median(output.first_s for output in outputs),
         prefill_tokens_per_s=concurrency * PROMPT_TOKENS / prefill_s,
         rss_bytes=rss_bytes(),
-        firsts=[output.tokens[0] for output in outputs],
+        firsts=[output.tokens[0] for output in outputs[:concurrency]],
     )
 
 
