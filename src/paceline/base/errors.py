@@ -16,6 +16,7 @@ PacelineError
 │   └── CircuitOpen        the engine behind the breaker is failing
 ├── DeadlineExceeded       the caller's time is over
 ├── EngineError            the model failed; the breaker counts these only
+│   └── OutOfMemory        ... for want of memory; the same work in smaller pieces may succeed
 ├── TrialFailed            a setting could not be tried on a server
 └── Unreachable            no connection to the server, or it went away before it answered
 """
@@ -133,6 +134,12 @@ class EngineError(PacelineError):
 
     code = "engine_error"
     retryable = True
+
+
+class OutOfMemory(EngineError):  # noqa: N818
+    """The model ran out of memory; half the batch may fit."""
+
+    code = "out_of_memory"
 
 
 class TrialFailed(PacelineError):  # noqa: N818

@@ -12,6 +12,7 @@ from paceline.embed.policy import EmbedPolicy
 from paceline.flow.cache.policy import CachePolicy
 from paceline.flow.limiter import LimitPolicy
 from paceline.flow.redis_link import RedisPolicy
+from paceline.generate.policy import GeneratePolicy
 from paceline.serve.policy import AdminPolicy, AuthPolicy, CompressionPolicy, ServePolicy, TlsPolicy
 from paceline.settings.knobs import Knob, Node, below, dotted, flatten, read_tree
 
@@ -28,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache: CachePolicy = CachePolicy()
     redis: RedisPolicy = RedisPolicy()
     embed: EmbedPolicy = EmbedPolicy()
+    generate: GeneratePolicy = GeneratePolicy()
 
 
 TREE: dict[str, Node] = read_tree(Settings())

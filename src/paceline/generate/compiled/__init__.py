@@ -1,0 +1,1 @@
+"""The forward pass compiled for AVX-512: numba and LLVM vector instructions, no torch."""
