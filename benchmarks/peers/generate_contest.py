@@ -67,6 +67,8 @@ class Reading:
     prefill_tokens_per_s: float
     """Of the same number of prompts, each continued by a single token."""
     rss_bytes: int
+    others: float
+    """Processor time of all other processes meanwhile, in cores: above a tenth the reading is disturbed."""
     firsts: list[int]
     """Each request's first token: engines of the same weights should agree about most."""
 
@@ -102,6 +104,7 @@ def read(contestant: Contestant, vocab: int, concurrency: int, seed: int) -> Rea
         return total_s / len(runs), [output for outputs in runs for output in outputs]
 
     contestant.generate(fresh(), WARM_UP_TOKENS)
+    busy_before, started_at = _others_busy_s(), time.perf_counter()
     wall_s, outputs = repeated(NEW_TOKENS)
     prefill_s, _ = repeated(1)
     return Reading(
@@ -111,6 +114,7 @@ def read(contestant: Contestant, vocab: int, concurrency: int, seed: int) -> Rea
         first_p50_s=statistics.median(output.first_s for output in outputs),
         prefill_tokens_per_s=concurrency * PROMPT_TOKENS / prefill_s,
         rss_bytes=rss_bytes(),
+        others=(_others_busy_s() - busy_before) / (time.perf_counter() - started_at),
         firsts=[output.tokens[0] for output in outputs[:concurrency]],
     )
 
@@ -118,6 +122,13 @@ def read(contestant: Contestant, vocab: int, concurrency: int, seed: int) -> Rea
 def rss_bytes() -> int:
     """Of this process; Linux."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _others_busy_s() -> float:
+    """Processor seconds of this machine so far that were not ours; Linux."""
+    fields = [int(text) for text in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = fields[3] + fields[4]
+    return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
 
 def _own_output() -> TextIO:

