@@ -27,7 +27,11 @@ _BYTES = {types.int8: 1, types.uint16: 2, types.float32: 4}
 
 
 def _weighted(
-    builder: ir.IRBuilder, rows: Sequence[ir.Value], step: ir.Value, held: Sequence[ir.Value], lanes: Sequence[ir.Value]
+    builder: ir.IRBuilder,
+    rows: Sequence[ir.Value],
+    step: ir.Value,
+    held: Sequence[ir.Value],
+    lanes: Sequence[ir.Value],
 ) -> list[ir.Value]:
     """`held` (rows x lanes) with `lanes` times number `step` of each row added."""
     fma = declared(builder, "llvm.fma.v16f32", F32X16, F32X16, F32X16, F32X16)
@@ -41,9 +45,7 @@ def _weighted(
 
 
 def _row_pointers(builder: ir.IRBuilder, first: ir.Value, stride: ir.Value, rows: int) -> list[ir.Value]:
-    return [
-        pointer(builder, builder.add(first, builder.mul(stride, I64(row))), F32) for row in range(rows)
-    ]
+    return [pointer(builder, builder.add(first, builder.mul(stride, I64(row))), F32) for row in range(rows)]
 
 
 def _score_body(kind: types.Type) -> Any:
@@ -108,9 +110,7 @@ def _mix_body(kind: types.Type, width: int) -> Any:
             def add_token(inner: ir.IRBuilder, token: ir.Value, own: list[ir.Value]) -> list[ir.Value]:
                 place = inner.add(values, inner.mul(token, pitch))
                 step = _LANES_BYTES * _BYTES[kind] // 4
-                lanes = [
-                    read_lanes(inner, kind, inner.add(place, I64(step * lane))) for lane in range(width)
-                ]
+                lanes = [read_lanes(inner, kind, inner.add(place, I64(step * lane))) for lane in range(width)]
                 return _weighted(inner, starts, inner.add(done, token), own, lanes)
 
             return counted_loop(outer, count, held, add_token)
@@ -123,7 +123,9 @@ def _mix_body(kind: types.Type, width: int) -> Any:
 
 
 def _mix_of(width: int) -> Any:
-    def mix(_: Any, kind: Any, rows: Any, weights: Any, blocks: Any, tokens: Any, dims: Any, offset: Any, out: Any) -> Any:
+    def mix(
+        _: Any, kind: Any, rows: Any, weights: Any, blocks: Any, tokens: Any, dims: Any, offset: Any, out: Any
+    ) -> Any:
         def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             of = sig.args[0]
             sizes = range(1, SCORE_ROWS + 1)

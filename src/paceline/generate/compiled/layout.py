@@ -30,7 +30,10 @@ MODEL: Final = np.dtype(
         ("output", _WORD),  # packed matrix
         ("output_scales", _WORD),  # (vocab, padded) float32
         ("norm_eps", np.float32),
-        ("query_scale", np.float32),  # 1 / sqrt(head_dim), times log2(e): weights of attention are powers of two
+        (
+            "query_scale",
+            np.float32,
+        ),  # 1 / sqrt(head_dim), times log2(e): weights of attention are powers of two
     ],
     align=True,
 )

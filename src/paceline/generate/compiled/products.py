@@ -29,7 +29,9 @@ _LINE = 64
 
 
 @compiled
-def product(control, phase, kind, rows, inputs, values, matrix, scales, columns, bias, after, out, stride, scratch):
+def product(
+    control, phase, kind, rows, inputs, values, matrix, scales, columns, bias, after, out, stride, scratch
+):
     """A phase: `rows` rows of `values` values from `inputs` times a packed matrix of `columns` (whole panels)."""
     panels = columns // PANEL
     row_bytes = input_bytes(kind, values)

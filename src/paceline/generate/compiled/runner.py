@@ -98,9 +98,7 @@ class CompiledRunner:
             LAYER,
         )
         embedding = checkpoint.get("model.embed_tokens.weight").data.nbytes
-        self.memory = Memory(
-            weights_bytes=self._weights.nbytes + embedding, kv_bytes=self._cache.nbytes
-        )
+        self.memory = Memory(weights_bytes=self._weights.nbytes + embedding, kv_bytes=self._cache.nbytes)
         kinds = (kind_of(self.precision), kind_of(kv_precision))
         self._crew = Crew(
             compiled_work(state_dir), (self._model, self._layers, self._workspace.step, *kinds), count

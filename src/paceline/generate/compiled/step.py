@@ -122,9 +122,7 @@ def _attend_tiles(control, phase, model, step, kv_kind, number, scratch):
         if count == 0:
             break
         for item in range(first, first + count):
-            attend(
-                model, step, kv_kind, number, item // model.kv_heads, item % model.kv_heads, scratch
-            )
+            attend(model, step, kv_kind, number, item // model.kv_heads, item % model.kv_heads, scratch)
         finish(control, phase, items, count)
     wait_phase(control, phase)
 

@@ -104,7 +104,9 @@ def _load_register(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> i
     return value
 
 
-def _add_products(builder: ir.IRBuilder, kind: types.Type, sums: ir.Value, weights: ir.Value, step: ir.Value) -> ir.Value:
+def _add_products(
+    builder: ir.IRBuilder, kind: types.Type, sums: ir.Value, weights: ir.Value, step: ir.Value
+) -> ir.Value:
     """The sums (16 columns) with one step's products added; `step` holds four bytes of a row."""
     if kind == types.int8:
         dot = declared(builder, "llvm.x86.avx512.vpdpbusd.512", I32X16, I32X16, I32X16, I32X16)
@@ -178,7 +180,9 @@ def _multiply_body(kind: types.Type) -> Any:
 
 
 @intrinsic
-def multiply(_: Any, kind: Any, rows: Any, first: Any, stride: Any, weights: Any, steps: Any, out: Any, ahead: Any) -> Any:
+def multiply(
+    _: Any, kind: Any, rows: Any, first: Any, stride: Any, weights: Any, steps: Any, out: Any, ahead: Any
+) -> Any:
     """Sums of `rows` (1 to 14) rows from `first`, `stride` bytes apart, with a panel, into `out` (rows, 32).
 
     The sums are int32 for weights of the type int8 (`kind`), float32 for uint16 (bfloat16) and float32. `ahead` is
