@@ -47,10 +47,9 @@ class OpenGenerator(msgspec.Struct, frozen=True):
 
 
 def find_generate_folder(policy: GeneratePolicy) -> Path:
-    """The model's folder, its configuration checked but nothing loaded; raises ConfigError."""
+    """The folder of a model for our engine, its configuration checked but nothing loaded; raises ConfigError."""
     folder = demo_folder() if policy.model == "demo" else Path(policy.model).expanduser()
-    if policy.engine in OURS:
-        read_config(folder)
+    read_config(folder)
     return folder
 
 

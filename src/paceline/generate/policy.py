@@ -116,3 +116,8 @@ class GeneratePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     admission: AdmissionPolicy = AdmissionPolicy()
     breaker: BreakerPolicy = BreakerPolicy()
     upstream: UpstreamPolicy = UpstreamPolicy()
+
+    @property
+    def on(self) -> bool:
+        """Whether anything generates."""
+        return bool(self.model) or self.engine == "upstream"
