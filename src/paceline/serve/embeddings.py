@@ -134,7 +134,9 @@ class EmbedRoute:
         request = self._decode(body, call.headers)
         if isinstance(request, Asked):
             return request, None
-        if self._entrance.access_log is not None:  # nobody else reads it, and a hit is a matter of microseconds
+        if (
+            self._entrance.access_log is not None
+        ):  # nobody else reads it, and a hit is a matter of microseconds
             call.told = Told(request.priority)
         return request, self._service(request.model).hit(request)
 
