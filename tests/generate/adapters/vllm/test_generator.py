@@ -1,4 +1,9 @@
-"""Generation by vLLM: the package itself, with a model that is written for the test. It takes a minute to start."""
+"""Generation by vLLM: the package itself, with a model that is written for the test. It takes a minute to start.
+
+    pytest -m slow -W ignore tests/generate/adapters/vllm
+
+`-W ignore`, since vLLM leaves sockets to the garbage collector.
+"""
 
 import asyncio
 import importlib
