@@ -12,9 +12,17 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from paceline.generate.compiled.lanes import F32, F32X16, I64, declared, pointer, read_lanes, splat_value
+from paceline.generate.compiled.lanes import (
+    F32,
+    F32X16,
+    I64,
+    declared,
+    instruction,
+    pointer,
+    read_lanes,
+    splat_value,
+)
 from paceline.generate.compiled.tiles import counted_loop, function_per_size
 
 SCORE_BLOCKS = 4
@@ -27,7 +35,11 @@ _BYTES = {types.int8: 1, types.uint16: 2, types.float32: 4}
 
 
 def _weighted(
-    builder: ir.IRBuilder, rows: Sequence[ir.Value], step: ir.Value, held: Sequence[ir.Value], lanes: Sequence[ir.Value]
+    builder: ir.IRBuilder,
+    rows: Sequence[ir.Value],
+    step: ir.Value,
+    held: Sequence[ir.Value],
+    lanes: Sequence[ir.Value],
 ) -> list[ir.Value]:
     """`held` (rows x lanes) with `lanes` times number `step` of each row added."""
     fma = declared(builder, "llvm.fma.v16f32", F32X16, F32X16, F32X16, F32X16)
@@ -41,9 +53,7 @@ def _weighted(
 
 
 def _row_pointers(builder: ir.IRBuilder, first: ir.Value, stride: ir.Value, rows: int) -> list[ir.Value]:
-    return [
-        pointer(builder, builder.add(first, builder.mul(stride, I64(row))), F32) for row in range(rows)
-    ]
+    return [pointer(builder, builder.add(first, builder.mul(stride, I64(row))), F32) for row in range(rows)]
 
 
 def _score_body(kind: types.Type) -> Any:
@@ -66,7 +76,7 @@ def _score_body(kind: types.Type) -> Any:
     return body
 
 
-@intrinsic
+@instruction
 def score(_: Any, kind: Any, rows: Any, queries: Any, blocks: Any, dims: Any, out: Any) -> Any:
     """Products of `rows` (1 to 6) queries (rows, dims) with the keys at four addresses, into `out` (rows, 64)."""
 
@@ -108,9 +118,7 @@ def _mix_body(kind: types.Type, width: int) -> Any:
             def add_token(inner: ir.IRBuilder, token: ir.Value, own: list[ir.Value]) -> list[ir.Value]:
                 place = inner.add(values, inner.mul(token, pitch))
                 step = _LANES_BYTES * _BYTES[kind] // 4
-                lanes = [
-                    read_lanes(inner, kind, inner.add(place, I64(step * lane))) for lane in range(width)
-                ]
+                lanes = [read_lanes(inner, kind, inner.add(place, I64(step * lane))) for lane in range(width)]
                 return _weighted(inner, starts, inner.add(done, token), own, lanes)
 
             return counted_loop(outer, count, held, add_token)
@@ -123,7 +131,9 @@ def _mix_body(kind: types.Type, width: int) -> Any:
 
 
 def _mix_of(width: int) -> Any:
-    def mix(_: Any, kind: Any, rows: Any, weights: Any, blocks: Any, tokens: Any, dims: Any, offset: Any, out: Any) -> Any:
+    def mix(
+        _: Any, kind: Any, rows: Any, weights: Any, blocks: Any, tokens: Any, dims: Any, offset: Any, out: Any
+    ) -> Any:
         def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             of = sig.args[0]
             sizes = range(1, SCORE_ROWS + 1)
@@ -133,7 +143,7 @@ def _mix_of(width: int) -> Any:
 
         return types.void(kind, *[types.int64] * 7), emit
 
-    return intrinsic(mix)
+    return instruction(mix)
 
 
 mix_64, mix_32, mix_16 = _mix_of(4), _mix_of(2), _mix_of(1)
