@@ -143,13 +143,13 @@ def started(name: str, models: Path, size: str) -> Iterator[Running]:
 def compare(names: list[str], size: str, asked: argparse.Namespace) -> dict[str, Running]:
     """All readings of one model."""
     with contextlib.ExitStack() as stack:
-        field = {name: stack.enter_context(started(name, asked.models, size)) for name in names}
+        found = {name: stack.enter_context(started(name, asked.models, size)) for name in names}
         for turn in range(asked.rounds):
             for point in asked.points:
-                for name, running in field.items():
+                for name, running in found.items():
                     reading = running.read(point, seed=turn + 1)
                     print(f"  {size}, round {turn + 1}: {name} at {point}: {_shown(reading)}", flush=True)
-    return field
+    return found
 
 
 def _shown(reading: dict[str, Any]) -> str:
@@ -227,6 +227,16 @@ def main() -> None:
     asked = parser.parse_args()
     names = asked.contestants or [name for name, one in CONTESTANTS.items() if one.kind in asked.kinds]
     names = [name for name in CONTESTANTS if name in names]
+    for name in names:
+        if not Path(CONTESTANTS[name].python).exists():
+            parser.error(
+                f"{name} has no environment at {CONTESTANTS[name].python}; python -m benchmarks.peers.generate_environments"
+            )
+    for size in asked.size:
+        if not (asked.models / size / "config.json").exists():
+            parser.error(
+                f"no model in {asked.models / size}; python benchmarks/generate_models.py --out {asked.models}"
+            )
     print(f"{machine()}; {asked.rounds} rounds of prompt 128, generate 128")
     found = {size: compare(names, size, asked) for size in asked.size}
     for name, running in found[asked.size[0]].items():
