@@ -47,10 +47,9 @@ class OpenGenerator(msgspec.Struct, frozen=True):
 
 
 def find_generate_folder(policy: GeneratePolicy) -> Path:
-    """The model's folder, its configuration checked but nothing loaded; raises ConfigError."""
+    """The folder of a model for our engine, its configuration checked but nothing loaded; raises ConfigError."""
     folder = demo_folder() if policy.model == "demo" else Path(policy.model).expanduser()
-    if policy.engine in OURS:
-        read_config(folder)
+    read_config(folder)
     return folder
 
 
@@ -64,7 +63,7 @@ async def open_generator(settings: Settings) -> AsyncIterator[OpenGenerator]:
         return
     from paceline.generate.adapters.open_adapter import open_adapter  # noqa: PLC0415 - its libraries are optional
 
-    generator = await asyncio.to_thread(open_adapter, policy)
+    generator = await open_adapter(policy)
     card = generator.card()
     try:
         yield OpenGenerator(generator, f"{policy.engine}|{card.id}|{policy.model}|{card.precision}".encode())

@@ -15,6 +15,7 @@ from paceline.base.errors import (
     LeaseUnknown,
     NotFound,
     NotLive,
+    OutOfMemory,
     Overloaded,
     PacelineError,
     PayloadTooLarge,
@@ -64,6 +65,7 @@ STATUS: dict[type[PacelineError], int] = {
     DeadlineExceeded: 504,
     # 500, not 502: the engine is a part of this server, not a peer behind it.
     EngineError: 500,
+    OutOfMemory: 500,
     TrialFailed: 500,
     # Met in a worker process whose engine process is away or being restarted.
     Unreachable: 503,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -144,6 +145,15 @@ def test_a_block_may_be_read_in_the_step_that_fills_it(each: Tiny) -> None:
         np.testing.assert_allclose(got, all_logits(each.runner(), shared + own)[-1], atol=2e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "int4"])
+def test_a_step_may_want_nothing(llama: Tiny, precision: str) -> None:
+    """A chunk of a prompt that does not end in it: keys and values only."""
+    runner = llama.runner(precision)
+    nothing = msgspec.structs.replace(batch_of([Row(TOKENS[:20], [0, 1])]), wanted=np.zeros(0, np.int32))
+
+    assert runner.run(nothing).shape == (0, VOCABULARY)
+
+
 def test_blocks_lie_anywhere(llama: Tiny) -> None:
     """Their order in the table is what counts."""
     scattered = all_logits(llama.runner(), TOKENS, [7, 3, 23, 0, 11, 5])
@@ -269,7 +279,7 @@ def test_describe_tells_what_runs(llama: Tiny) -> None:
     told = llama.runner("int8", "bf16").describe()
 
     assert (told["name"], told["precision"], told["kv_precision"]) == ("torch", "int8", "bf16")
-    assert told["layers"] == [0, 2]
+    assert (told["layers"], told["digest"]) == ([0, 2], llama.checkpoint.digest)
     assert told["kv_bytes"] > 0
 
 

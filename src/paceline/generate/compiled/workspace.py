@@ -68,7 +68,9 @@ class Workspace:
         ):
             self._set(name, value)
         logits = self._place("logits", 4 * wanted * self._logit_columns)
-        return logits[: 4 * wanted * self._logit_columns].view(np.float32).reshape(wanted, self._logit_columns)
+        return (
+            logits[: 4 * wanted * self._logit_columns].view(np.float32).reshape(wanted, self._logit_columns)
+        )
 
     def _room_for(self, rows: int) -> None:
         if rows <= self._rows:
