@@ -3,13 +3,13 @@
     python -m benchmarks.peers.generate_environments       # once
     python benchmarks/generate_models.py --out DIR         # once, with the package gguf installed
     python benchmarks/generate_throughput.py --models DIR [--size 400m 15m] [--class int8 bf16 int4] [--points 1 8 32]
-        [--rounds 3] [--contestants NAME ...] [--json FILE]
+        [--rounds 3] [--tries 3] [--contestants NAME ...] [--json FILE]
 
 Two threads each, prompt 128, 128 greedy tokens, all requests at once; tokens per second are all generated tokens over
 the time until the last, prompts included (`peers/generate_contest.py`). Each contestant is a process that lives for all
 rounds; those that wait are stopped by signal, so that no spinning thread of theirs is measured. Per point: median over
 the rounds, least and most, and the ratio of ours to the best peer of the same class. A reading during which other
-processes took more than a tenth of a core is taken again, twice at most, and marked with * if it stays so. The last column is
+processes took more than a tenth of a core is taken again, `--tries` in all, and marked with * if it stays so. The last column is
 the share of first tokens that agree with the first contestant of the class: quantisation may differ, garbage may not.
 """
 
@@ -38,7 +38,6 @@ from benchmarks.peers.generate_environments import ENVIRONMENTS
 
 HERE = Path(__file__).resolve().parent
 DISTURBED = 0.1
-TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,10 @@ class Running:
     identity: dict[str, Any]
     readings: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def read(self, concurrency: int, seed: int) -> dict[str, Any]:
+    def read(self, concurrency: int, seed: int, tries: int) -> dict[str, Any]:
         os.killpg(self.process.pid, signal.SIGCONT)
-        for turn in range(TRIES):
-            order = {"concurrency": concurrency, "seed": seed * TRIES + turn}
+        for turn in range(tries):
+            order = {"concurrency": concurrency, "seed": 1000 * seed + turn}
             reading = _ask(self.process, json.dumps(order))
             if reading["others"] <= DISTURBED:
                 break
@@ -143,13 +142,13 @@ def started(name: str, models: Path, size: str) -> Iterator[Running]:
 def compare(names: list[str], size: str, asked: argparse.Namespace) -> dict[str, Running]:
     """All readings of one model."""
     with contextlib.ExitStack() as stack:
-        field = {name: stack.enter_context(started(name, asked.models, size)) for name in names}
+        found = {name: stack.enter_context(started(name, asked.models, size)) for name in names}
         for turn in range(asked.rounds):
             for point in asked.points:
-                for name, running in field.items():
-                    reading = running.read(point, seed=turn + 1)
+                for name, running in found.items():
+                    reading = running.read(point, turn + asked.seed, asked.tries)
                     print(f"  {size}, round {turn + 1}: {name} at {point}: {_shown(reading)}", flush=True)
-    return field
+    return found
 
 
 def _shown(reading: dict[str, Any]) -> str:
@@ -223,11 +222,24 @@ def main() -> None:
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, help="by name, instead of a class")
     parser.add_argument("--points", type=int, nargs="+", default=list(POINTS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tries", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1, help="of the first round's prompts")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     names = asked.contestants or [name for name, one in CONTESTANTS.items() if one.kind in asked.kinds]
     names = [name for name in CONTESTANTS if name in names]
+    for name in names:
+        if not Path(CONTESTANTS[name].python).exists():
+            parser.error(
+                f"{name} has no environment at {CONTESTANTS[name].python}; python -m benchmarks.peers.generate_environments"
+            )
+    for size in asked.size:
+        if not (asked.models / size / "config.json").exists():
+            parser.error(
+                f"no model in {asked.models / size}; python benchmarks/generate_models.py --out {asked.models}"
+            )
     print(f"{machine()}; {asked.rounds} rounds of prompt 128, generate 128")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no stopped contestant is left behind
     found = {size: compare(names, size, asked) for size in asked.size}
     for name, running in found[asked.size[0]].items():
         versions = ", ".join(f"{part} {number}" for part, number in running.identity["versions"].items())

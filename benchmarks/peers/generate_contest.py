@@ -35,6 +35,8 @@ WARM_UP_TOKENS = 4
 AT_LEAST_S = 1.0
 THREADS = 2
 POINTS = (1, 8, 32)
+MOST_PREFILLED = 8
+"""More prompts at once are not computed any faster, only longer."""
 FIRST_WORD = 3
 """Ids below are special."""
 
@@ -65,7 +67,7 @@ class Reading:
     first_p50_s: float
     """Time to first token, median over the requests."""
     prefill_tokens_per_s: float
-    """Of the same number of prompts, each continued by a single token."""
+    """Of the same number of prompts, eight at most, each continued by a single token."""
     rss_bytes: int
     others: float
     """Processor time of all other processes meanwhile, in cores: above a tenth the reading is disturbed."""
@@ -85,34 +87,35 @@ def vocab_of(model: Path) -> int:
 def read(contestant: Contestant, vocab: int, concurrency: int, seed: int) -> Reading:
     seeds = np.random.SeedSequence([seed, concurrency])
 
-    def fresh() -> list[list[int]]:
-        return prompts_of(concurrency, vocab, int(seeds.spawn(1)[0].generate_state(1)[0]))
+    def fresh(count: int) -> list[list[int]]:
+        return prompts_of(count, vocab, int(seeds.spawn(1)[0].generate_state(1)[0]))
 
-    def repeated(new_tokens: int) -> tuple[float, list[Output]]:
+    def repeated(count: int, new_tokens: int) -> tuple[float, list[Output]]:
         """Seconds a run, and the outputs of all runs."""
         runs: list[list[Output]] = []
         total_s = 0.0
         while total_s < AT_LEAST_S:
-            prompts = fresh()
+            prompts = fresh(count)
             started_at = time.perf_counter()
             outputs = contestant.generate(prompts, new_tokens)
             total_s += time.perf_counter() - started_at
             lengths = [len(output.tokens) for output in outputs]
-            if lengths != [new_tokens] * concurrency:
-                raise RuntimeError(f"{concurrency} requests for {new_tokens} tokens each got {lengths}")
+            if lengths != [new_tokens] * count:
+                raise RuntimeError(f"{count} requests for {new_tokens} tokens each got {lengths}")
             runs.append(outputs)
         return total_s / len(runs), [output for outputs in runs for output in outputs]
 
-    contestant.generate(fresh(), WARM_UP_TOKENS)
+    contestant.generate(fresh(concurrency), WARM_UP_TOKENS)
     busy_before, started_at = _others_busy_s(), time.perf_counter()
-    wall_s, outputs = repeated(NEW_TOKENS)
-    prefill_s, _ = repeated(1)
+    wall_s, outputs = repeated(concurrency, NEW_TOKENS)
+    prefilled = min(concurrency, MOST_PREFILLED)
+    prefill_s, _ = repeated(prefilled, 1)
     return Reading(
         concurrency=concurrency,
         tokens_per_s=concurrency * NEW_TOKENS / wall_s,
         wall_s=wall_s,
         first_p50_s=statistics.median(output.first_s for output in outputs),
-        prefill_tokens_per_s=concurrency * PROMPT_TOKENS / prefill_s,
+        prefill_tokens_per_s=prefilled * PROMPT_TOKENS / prefill_s,
         rss_bytes=rss_bytes(),
         others=(_others_busy_s() - busy_before) / (time.perf_counter() - started_at),
         firsts=[output.tokens[0] for output in outputs[:concurrency]],

@@ -21,7 +21,7 @@ import openvino as ov
 import openvino_genai as genai
 from generate_contest import THREADS, Output, compete
 
-STEP_TOKENS = int(os.environ.get("PEER_OPENVINO_STEP_TOKENS", "256"))
+STEP_TOKENS = int(os.environ.get("PEER_OPENVINO_STEP_TOKENS", "1024"))
 CACHE_GB = 1
 
 
