@@ -12,7 +12,7 @@ import msgspec
 import numba
 import numpy as np
 
-from paceline.base.errors import ConfigError, EngineError
+from paceline.base.errors import ConfigError, EngineError, OutOfMemory
 from paceline.generate.batch import Batch
 from paceline.generate.checkpoint import Checkpoint
 from paceline.generate.compiled.compiler import compiled_work, kind_of
@@ -114,7 +114,7 @@ class CompiledRunner:
             try:
                 logits = self._workspace.fill(batch)
             except MemoryError as error:
-                raise EngineError(
+                raise OutOfMemory(
                     f"memory does not suffice for a step of {len(batch.tokens)} tokens with {len(batch.wanted)} rows "
                     "of logits; lower schedule.max_batch_tokens"
                 ) from error
@@ -126,6 +126,7 @@ class CompiledRunner:
         """See `Runner`."""
         return {
             "name": "compiled",
+            "digest": self._checkpoint.digest,
             "version": f"numba {numba.__version__}",
             "device": "cpu",
             "precision": self.precision,
