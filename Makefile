@@ -6,7 +6,7 @@ UV     := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint cons
 SET    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-all check bench docs clean services
+.PHONY: help demo serve test test-all check bench gpu docs clean services
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,6 +51,11 @@ check: $(VENV)/.dev ## lint, format, types, import rules
 
 bench: $(VENV)/.dev services ## every published figure that needs no peer; see benchmarks/README.md for the rest
 	$(BIN)/python benchmarks/run_all.py
+
+gpu: $(VENV)/.dev ## on a machine with an NVIDIA GPU and a torch for CUDA: the GPU's tests, and its figures
+	@$(BIN)/python -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || { echo "torch sees no GPU: install the driver, and into $(VENV) a torch for CUDA"; exit 2; }
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python benchmarks/generate_gpu.py
 
 docs: $(VENV)/.dev ## the generated reference pages
 	$(BIN)/python docs/reference/generate.py

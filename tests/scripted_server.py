@@ -16,12 +16,17 @@ import uvicorn
 
 @dataclass
 class Answer:
-    """What the server says to one request; `hang` never comes."""
+    """What the server says to one request. It may come in `pieces`, each sent by itself.
+
+    `hang` never comes, or never ends when there are pieces; `cut` breaks the connection after them.
+    """
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     hang: bool = False
+    pieces: list[bytes] | None = None
+    cut: bool = False
 
 
 @dataclass
@@ -57,10 +62,11 @@ class Script:
             answer = embeddings([[float(text[1:])] for text in msgspec.json.decode(body)["input"]])
         else:
             answer = self.answers.pop(0)
+        if answer.pieces is not None:
+            await self._stream(answer, receive, send)
+            return
         if answer.hang:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            self.left.set()
+            await self._wait(receive)
             return
         content = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body)
         headers = {"content-type": "application/json", "content-length": str(len(content)), **answer.headers}
@@ -72,6 +78,22 @@ class Script:
             }
         )
         await send({"type": "http.response.body", "body": content})
+
+    async def _stream(self, answer: Answer, receive, send) -> None:
+        headers = {"content-type": "text/event-stream", **answer.headers}
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": answer.status, "headers": pairs})
+        for piece in answer.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if answer.hang:
+            await self._wait(receive)
+        elif not answer.cut:
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _wait(self, receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.left.set()
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from paceline.settings import iter_knobs, load
 
 OTHER = {
     "serve.timeout_s": 7.0,
+    "serve.generate_timeout_s": 70.0,
     "serve.max_body_bytes": 4096,
     "compression.enabled": False,
     "compression.min_bytes": 1,
@@ -50,7 +51,7 @@ OTHER = {
 def seen(application, name):
     """What the part that uses the setting has in hand."""
     entrance = application.entrance
-    service = next(iter(application._hot.values()))._default
+    service = next(iter(application._quick.values()))._default
     tiers, lane = service._cache, service._compute.lane
     group, _, field = name.rpartition(".")
     if group == "cache.ttl" and field != "stale_s":

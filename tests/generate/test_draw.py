@@ -70,7 +70,7 @@ def test_the_lowest_id_wins_among_the_likeliest():
 
 
 def test_frequencies_are_those_of_the_softmax():
-    """100,000 draws at temperature 1.7: each token's share to five standard deviations."""
+    """20,000 draws at temperature 1.7: each token's share to five standard deviations."""
     tempered = np.exp(LOGITS.astype(np.float64) / 1.7)
     expected = tempered / tempered.sum()
     drawn = [draw(LOGITS, Shape(temperature=1.7), uniform(3, place))[0] for place in range(20_000)]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from paceline.generate.draw import Fault, Shape, draw
-from paceline.generate.draw_compiled import ORDER, SPAN, draw_rows
+from paceline.generate.draw import SPAN, Fault, Shape, draw
+from paceline.generate.draw_compiled import ORDER, draw_rows
 
 shapes = st.builds(
     Shape,

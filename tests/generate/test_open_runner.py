@@ -12,7 +12,7 @@ import torch
 from little_checkpoints import write_checkpoint
 
 from paceline.base.errors import ConfigError
-from paceline.generate import open_runner as module
+from paceline.generate.compiled.support import DEFAULT_PRECISION, unsupported
 from paceline.generate.memory_formula import kv_block_bytes
 from paceline.generate.open_runner import open_runner
 from paceline.generate.policy import GeneratePolicy, KvPolicy
@@ -33,10 +33,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Let Python not find it, as if it were not installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
+
+
 def test_settings_reach_the_runner(folder: Path, tmp_path: Path) -> None:
     """Precisions, context, window and the bytes of keys and values."""
     runner = open_runner(
-        policy(precision="int8", context_tokens=64, window_tokens=32, kv=KvPolicy(40_000, precision="int8")),
+        policy(precision="int8", context_tokens=64, kv=KvPolicy(40_000, precision="int8", window_tokens=32)),
         folder,
         state_dir=tmp_path,
     )
@@ -83,8 +89,7 @@ def test_a_missing_torch_is_refused_with_the_command(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever installed the core only is told what to add."""
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
+    hide(monkeypatch, "torch")
 
     with pytest.raises(
         ConfigError, match=r"engine = torch needs torch here, .*; pip install 'paceline\[torch\]'"
@@ -96,7 +101,7 @@ def test_missing_kernels_are_refused_with_the_command(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When they were asked for by name; `auto` goes on to torch."""
-    monkeypatch.setattr(module, "COMPILED", "paceline.generate.no_such_module")
+    hide(monkeypatch, "numba")
 
     with pytest.raises(
         ConfigError, match=r"engine = compiled cannot run here: .*pip install 'paceline\[generate\]'"
@@ -104,6 +109,18 @@ def test_missing_kernels_are_refused_with_the_command(
         open_runner(policy(engine="compiled"), folder, state_dir=tmp_path)
     runner = open_runner(policy(engine="auto"), folder, state_dir=tmp_path)
     assert runner.describe()["name"] == "torch"
+
+
+@pytest.mark.slow  # compiles into a state folder of its own
+@pytest.mark.skipif(bool(unsupported("auto")), reason="the processor lacks instructions")
+def test_auto_takes_the_kernels_where_they_run(folder: Path, tmp_path: Path) -> None:
+    """And torch for a precision that they do not have."""
+    runner = open_runner(policy(engine="auto"), folder, state_dir=tmp_path)
+    try:
+        assert runner.describe()["name"] == "compiled"
+        assert runner.precision == DEFAULT_PRECISION
+    finally:
+        runner.close()
 
 
 def test_kernels_for_processors_run_on_no_gpu(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 from embedder import HashEmbedder
+from letter_generator import LetterGenerator
 
 from paceline.flow.limiter import Limiter, LimitPolicy
 from paceline.serve.asgi import Application
@@ -37,6 +38,7 @@ class House:
 
     app: Application
     embedder: HashEmbedder
+    letters: LetterGenerator
 
     async def ask(
         self,
@@ -95,7 +97,7 @@ class House:
 def build() -> Callable[..., House]:
     """Make a house; arguments replace the parts they name."""
 
-    def make(*, limits: LimitPolicy | None = None, **parts: Any) -> House:
+    def make(*, limits: LimitPolicy | None = None, generating: bool = False, **parts: Any) -> House:
         embedder = HashEmbedder()
         given: dict[str, Any] = {
             "policy": ServePolicy(),
@@ -104,7 +106,9 @@ def build() -> Callable[..., House]:
             "limiter": Limiter(limits) if limits else None,
             **parts,
         }
-        return House(Application([embedder], **given), embedder)
+        letters = LetterGenerator()
+        generators = [letters] if generating else []
+        return House(Application([embedder], generators=generators, **given), embedder, letters)
 
     return make
 
@@ -113,6 +117,12 @@ def build() -> Callable[..., House]:
 def house(build: Callable[..., House]) -> House:
     """An open house with one model and no limits."""
     return build()
+
+
+@pytest.fixture
+def writing(build: Callable[..., House]) -> House:
+    """The same with a generator beside the embedder."""
+    return build(generating=True)
 
 
 class _Server(uvicorn.Server):

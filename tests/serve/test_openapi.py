@@ -18,6 +18,9 @@ from paceline.serve.problem import STATUS
 
 CARD = ModelCard(id="tiny", created=1, dimensions=8, max_tokens=256)
 
+WRITER = ModelCard(id="letters", created=1, task="generate", max_tokens=4096)
+OTHER = ModelCard(id="others", created=1, task="generate", max_tokens=4096)
+
 
 def references(part):
     if isinstance(part, dict):
@@ -30,8 +33,9 @@ def references(part):
             yield from references(inner)
 
 
-def test_every_reference_leads_somewhere():
-    description = openapi([CARD], secured=True)
+@pytest.mark.parametrize("cards", [[CARD], [WRITER], [CARD, WRITER], [WRITER, OTHER], []])
+def test_every_reference_leads_somewhere(cards):
+    description = openapi(cards, secured=True)
 
     for reference in set(references(description)):
         found = description
@@ -47,6 +51,23 @@ def test_the_models_at_hand_are_named():
     fields = description["components"]["schemas"]["EmbedRequest"]["properties"]
     assert fields["model"]["anyOf"][0] == {"enum": ["tiny"]}
     assert fields["dimensions"]["anyOf"][0]["maximum"] == 8
+
+
+def test_only_tasks_that_are_served_are_described():
+    embeds, writes = openapi([CARD], secured=False), openapi([WRITER], secured=False)
+
+    assert "/v1/completions" not in embeds["paths"]
+    assert "/v1/embeddings" not in writes["paths"]
+    assert writes["components"]["schemas"]["InferRequest"]["oneOf"] == [
+        {"$ref": "#/components/schemas/GenerateInfer"}
+    ]
+
+
+def test_of_several_generators_one_must_be_named():
+    fields = openapi([WRITER, OTHER], secured=False)["components"]["schemas"]["ChatRequest"]["properties"]
+
+    assert fields["model"]["enum"] == ["letters", "others"]
+    assert "anyOf" not in fields["model"]
 
 
 def test_without_a_model_it_still_describes_the_api():
@@ -72,8 +93,9 @@ def test_the_server_shows_it(house):
     assert house.call("GET", "/openapi.json").json() == json.loads(json.dumps(openapi([CARD], secured=False)))
 
 
-def test_schemathesis_finds_no_difference_from_the_server(build, serve, tmp_path):
-    house = build(auth=AuthPolicy(token="secret"), limits=LimitPolicy(rpm=1_000_000))
+@pytest.mark.parametrize("generating", [False, True])
+def test_schemathesis_finds_no_difference_from_the_server(build, serve, tmp_path, generating):
+    house = build(auth=AuthPolicy(token="secret"), limits=LimitPolicy(rpm=1_000_000), generating=generating)
     house.app.entrance.started = True
     with serve(house.app) as url:
         check = subprocess.run(

@@ -16,22 +16,19 @@ from typing import Any
 import msgspec
 
 from paceline.app.audit import Audit
+from paceline.app.engine_link import SOCKET
 from paceline.app.live import LocalControl, Parts
 from paceline.app.live_remote import CONTROL, ControlHost
-from paceline.app.model import each, open_model
+from paceline.app.services import Services, open_services
 from paceline.app.snapshots import Snapshots
 from paceline.base.errors import EngineError, PacelineError
 from paceline.base.instruments import Registry
 from paceline.embed.remote_lane import LaneHost
-from paceline.flow.batch_ring import BatchRing
-from paceline.flow.channel import Channel, ChannelServer
-from paceline.flow.quota import Grant, LocalLedger
-from paceline.serve.metrics import BatchMetrics, Metrics
+from paceline.flow.channel import ChannelServer
+from paceline.flow.quota import LocalLedger
+from paceline.generate.remote import PREFIX, GenerateHost
+from paceline.serve.metrics import Metrics
 from paceline.settings import Settings
-
-SOCKET = "engine.sock"
-LEDGER_S = 1.0
-"""A ledger that is slower counts as away; the limiter then grants each worker its share."""
 
 
 def run_engine_process(settings: Settings, runtime: Path) -> None:
@@ -44,48 +41,72 @@ def run_engine_process(settings: Settings, runtime: Path) -> None:
         sys.exit(2)
 
 
+class Switchboard:
+    """Hands a worker's call to the part that answers it."""
+
+    def __init__(self, services: Services, ledger: LocalLedger, control: ControlHost | None) -> None:
+        self._services = services
+        self._ledger = ledger
+        self._control = control
+        self._lane = None if services.lane is None else LaneHost(services.lane)
+        written = services.written
+        self._writer = None if written is None else GenerateHost(written.generator)
+
+    async def answer(self, operation: str, payload: Any) -> Any:
+        """The result of one call; raises what the part raises."""
+        if self._control is not None and operation.startswith(CONTROL):
+            return await self._control.answer(operation, payload)
+        if operation.startswith(PREFIX):
+            return await self._generate(operation, payload)
+        match operation:
+            case "lease":
+                return await self._ledger.lease(*payload)
+            case "give_back":
+                return await self._ledger.give_back(*payload)
+        model = self._services.model
+        if self._lane is None or model is None:
+            raise EngineError(f"no model embeds here, so {operation!r} cannot be answered; set embed.model")
+        if operation == "model":
+            return msgspec.to_builtins(model.card), model.fingerprint
+        return await self._lane.answer(operation, payload)
+
+    async def _generate(self, operation: str, payload: Any) -> Any:
+        written = self._services.written
+        if self._writer is None or written is None:
+            raise EngineError(
+                f"no model generates here, so {operation!r} cannot be answered; set generate.model"
+            )
+        if operation == f"{PREFIX}card":
+            return msgspec.to_builtins(written.generator.card()), written.fingerprint
+        return await self._writer.answer(operation, payload)
+
+
 async def _serve(settings: Settings, runtime: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     registry = Registry()
     ledger = LocalLedger(settings.limits.lease_share, time.time)
     async with AsyncExitStack() as stack:
-        model, lane, host = None, None, None
-        ring = BatchRing()
-        if settings.embed.model:
-            model, lane = await stack.enter_async_context(open_model(settings))
-            lane.on_batch = each(BatchMetrics(registry).ran, ring.add)
+        services = await open_services(stack, settings, registry, None)
+        lane, model, written = services.lane, services.model, services.written
+        if lane is not None and model is not None:
             Metrics(registry).add_areas(lane.stats, model=model.card.id)
-            host = LaneHost(lane)
+        if written is not None:
+            Metrics(registry).add_areas(written.generator.stats, model=written.generator.name)
         control_host: ControlHost | None = None
         if settings.admin.token:
+            parts = Parts(settings, lane=lane, writer=None if written is None else written.service)
             control = LocalControl(
                 settings,
-                Parts(settings, lane=lane).apply,
+                parts.apply,
                 Audit(settings.admin.audit_log),
-                ring=ring,
+                ring=services.ring,
+                steps=services.steps,
                 file=runtime / "settings.live",
             )
             stack.callback(control.close)
             control_host = ControlHost(control)
-
-        async def answer(operation: str, payload: Any) -> Any:
-            match operation:
-                case "model" if model is not None:
-                    return msgspec.to_builtins(model.card), model.fingerprint
-                case "lease":
-                    return await ledger.lease(*payload)
-                case "give_back":
-                    return await ledger.give_back(*payload)
-                case _ if control_host is not None and operation.startswith(CONTROL):
-                    return await control_host.answer(operation, payload)
-                case _ if host is not None:
-                    return await host.answer(operation, payload)
-            raise EngineError(
-                f"no model is served here, so {operation!r} cannot be answered; set embed.model"
-            )
-
-        server = ChannelServer(runtime / SOCKET, answer)
+        server = ChannelServer(runtime / SOCKET, Switchboard(services, ledger, control_host).answer)
         await server.start()
         stack.push_async_callback(server.close)
         writing = asyncio.ensure_future(Snapshots(runtime, "engine", registry.snapshot).keep_writing())
@@ -93,21 +114,5 @@ async def _serve(settings: Settings, runtime: Path) -> None:
         await stop.wait()
         if lane is not None:
             await lane.drain()
-
-
-class ChannelLedger:
-    """The engine process's ledger, for the limiter of one worker."""
-
-    def __init__(self, channel: Channel, peers: int) -> None:
-        self.peers = peers
-        self._channel = channel
-
-    async def lease(self, window_key: str, limit: int, want: int, window_s: int) -> Grant:
-        """See `Ledger.lease`."""
-        async with asyncio.timeout(LEDGER_S):
-            return Grant(*await self._channel.call("lease", [window_key, limit, want, window_s]))
-
-    async def give_back(self, window_key: str, window: int, count: int, window_s: int) -> None:
-        """See `Ledger.give_back`."""
-        async with asyncio.timeout(LEDGER_S):
-            await self._channel.call("give_back", [window_key, window, count, window_s])
+        if written is not None:
+            await written.generator.drain()

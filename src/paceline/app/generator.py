@@ -105,8 +105,8 @@ async def _open_ours(settings: Settings) -> AsyncIterator[OpenGenerator]:
         card=card,
         engine=engine,
         tokenizer=tokenizer,
-        template=ChatTemplate.open(folder),
-        guides=GuideFactory(tokenizer.json, runner.config.vocab_size, sorted(tokenizer.eos_ids)),
+        template=ChatTemplate.open(folder, tokenizer.special.names),
+        guides=GuideFactory(tokenizer.json, runner.config.vocab_size, tokenizer.special.eos),
         admission=Admission(policy.admission, engine),
         breaker=Breaker(policy.breaker),
     )
@@ -118,7 +118,7 @@ async def _open_ours(settings: Settings) -> AsyncIterator[OpenGenerator]:
         runner.kv_precision,
         card.engine,
         str(engine.context_tokens),
-        str(policy.window_tokens),
+        str(policy.kv.window_tokens),
         settings.cache.normalize,
     ]
     try:

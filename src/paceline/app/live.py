@@ -21,13 +21,19 @@ from paceline.base.admin_api import (
     SettingsChanged,
     SettingsState,
     SettingState,
+    Steps,
+    StepTimes,
 )
 from paceline.base.clock import Clock, loop_clock
+from paceline.base.generation import Generator
 from paceline.embed.lane import LocalLane
 from paceline.embed.service import EmbedService
 from paceline.flow.batch_ring import BatchRing
 from paceline.flow.cache.tiers import Tiers
 from paceline.flow.limiter import Limiter
+from paceline.generate.answer_cache import CachedGenerator
+from paceline.generate.service import GenerateService
+from paceline.generate.step_log import StepLog
 from paceline.serve.entrance import Entrance
 from paceline.settings import LiveSettings, Settings, iter_knobs
 from paceline.settings.live import Changes, State, value_of
@@ -73,7 +79,7 @@ def change_schemas() -> dict[str, dict[str, Any]]:
 class Parts:
     """The parts of this process whose policies may be replaced while it runs; those it lacks are None."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a process, each given by the composition
         self,
         settings: Settings,
         *,
@@ -81,13 +87,17 @@ class Parts:
         service: EmbedService | None = None,
         cache: Tiers | None = None,
         limiter: Limiter | None = None,
+        writer: GenerateService | None = None,
+        generator: Generator | None = None,
     ) -> None:
-        """`settings` are those the parts were made with."""
+        """`settings` are those the parts were made with; `writer` is our engine's service, `generator` what callers see."""
         self._applied = settings
         self._lane = lane
         self._service = service
         self._cache = cache
         self._limiter = limiter
+        self._writer = writer
+        self._generator = generator
         self.entrance: Entrance | None = None
         """Given when it exists: it is made of other parts."""
 
@@ -101,6 +111,10 @@ class Parts:
         if self._service is not None:
             self._service.ttl_s = settings.cache.ttl.of(settings.cache.ttl_class)
             self._service.max_texts = settings.embed.max_texts
+        if self._writer is not None and settings.generate != before.generate:
+            self._writer.apply(settings.generate)
+        if isinstance(self._generator, CachedGenerator):
+            self._generator.ttl_s = settings.cache.ttl.result_s
         if self._limiter is not None and settings.limits != before.limits:
             self._limiter.configure(settings.limits)
         if self.entrance is not None:
@@ -155,6 +169,7 @@ class LocalControl:
         audit: Audit,
         *,
         ring: BatchRing | None = None,
+        steps: StepLog | None = None,
         file: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -164,6 +179,7 @@ class LocalControl:
         self._apply = apply
         self._audit = audit
         self._ring = ring or BatchRing()
+        self._steps = steps
         self._file = file
         self._kept = self.live.state()
         self._clock = clock or loop_clock()
@@ -219,6 +235,15 @@ class LocalControl:
                 for one in records
             ],
         )
+
+    async def steps(self, since: int) -> Steps:
+        """See `Control.steps`."""
+        log = self._steps
+        if log is None:
+            return Steps(0, None, [])
+        number, records = log.since(since)
+        time = msgspec.convert(msgspec.structs.asdict(log.time), StepTimes)
+        return Steps(number, time, [tuple(record) for record in records.tolist()])
 
     async def _do(self, act: Callable[[], Changes]) -> SettingsChanged:
         """Act at once and as a whole, then wait for the processes that follow."""

@@ -12,7 +12,7 @@ import msgspec
 
 from paceline.app.live import LocalControl
 from paceline.app.model import call_when_up
-from paceline.base.admin_api import Batches, SettingsChange, SettingsChanged, SettingsState
+from paceline.base.admin_api import Batches, SettingsChange, SettingsChanged, SettingsState, Steps
 from paceline.base.errors import EngineError
 from paceline.flow.channel import Channel
 from paceline.settings import Settings
@@ -55,6 +55,8 @@ class ControlHost:
                 reply = await control.keep(*payload)
             case "batches":
                 reply = await control.batches(*payload)
+            case "steps":
+                reply = await control.steps(*payload)
             case _:
                 raise EngineError(
                     f"the engine process does not know the call {operation!r}; are all processes of one version?"
@@ -91,6 +93,10 @@ class RemoteControl:
     async def batches(self, since: int) -> Batches:
         """See `Control.batches`."""
         return msgspec.convert(await self._call("batches", since), Batches)
+
+    async def steps(self, since: int) -> Steps:
+        """See `Control.steps`."""
+        return msgspec.convert(await self._call("steps", since), Steps)
 
     async def _call(self, operation: str, *payload: Any) -> Any:
         return await self._channel.call(CONTROL + operation, payload)

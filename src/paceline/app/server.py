@@ -15,25 +15,21 @@ from pathlib import Path
 import uvicorn
 
 from paceline.app.audit import Audit
-from paceline.app.engine_process import SOCKET, ChannelLedger
+from paceline.app.generator import find_generate_folder, with_cache
 from paceline.app.listen import open_socket, url_of
 from paceline.app.live import LocalControl, Parts, change_schemas
 from paceline.app.live_remote import RemoteControl, following
-from paceline.app.model import Model, each, find_folder, open_model, open_remote_model, service_of
+from paceline.app.model import find_folder, service_of
 from paceline.app.parts import open_cache, open_limiter, open_link
+from paceline.app.services import open_services
 from paceline.app.snapshots import Snapshots
 from paceline.base.errors import ConfigError, PacelineError
 from paceline.base.instruments import Registry
-from paceline.embed.lane import LocalLane
-from paceline.flow.batch_ring import BatchRing
-from paceline.flow.channel import Channel
-from paceline.flow.quota import Ledger
 from paceline.serve.access_log import open_access_log
 from paceline.serve.admin import Admin, Control
 from paceline.serve.asgi import Application
 from paceline.serve.auth import Tokens
 from paceline.serve.http_protocol import HttpProtocol
-from paceline.serve.metrics import BatchMetrics
 from paceline.settings import Settings
 
 
@@ -76,6 +72,8 @@ def run_server(settings: Settings) -> int:
     with open_socket(settings.serve) as listener:
         if settings.embed.model:
             find_folder(settings)
+        if settings.generate.model:
+            find_generate_folder(settings.generate)
         if settings.serve.workers == 1:
             return _run(settings, listener, None, 0)
         from paceline.app.supervisor import supervise  # noqa: PLC0415 - imports this module, for its workers
@@ -148,31 +146,33 @@ async def open_application(
         link = open_link(settings)
         if link is not None:
             stack.push_async_callback(link.close)
-        model: Model | None = None
-        lane: LocalLane | None = None
-        ledger: Ledger | None = None
-        channel: Channel | None = None
-        ring = BatchRing()
-        if runtime is None:
-            if settings.embed.model:
-                model, local = await stack.enter_async_context(open_model(settings))
-                local.on_batch = each(BatchMetrics(registry).ran, ring.add)
-                lane = local
-        else:
-            channel = Channel(runtime / SOCKET)
-            if settings.embed.model:
-                model = await stack.enter_async_context(open_remote_model(settings, channel))
-            ledger = ChannelLedger(channel, settings.serve.workers)
-        limiter = await stack.enter_async_context(open_limiter(settings, link, ledger))
+        services = await open_services(stack, settings, registry, runtime)
+        model, written, channel = services.model, services.written, services.channel
+        limiter = await stack.enter_async_context(open_limiter(settings, link, services.ledger))
         cache = await stack.enter_async_context(open_cache(settings, link))
         service = None if model is None else service_of(settings, model, cache)
-        parts = Parts(settings, lane=lane, service=service, cache=cache, limiter=limiter)
+        generator = None if written is None else with_cache(settings, written, cache)
+        parts = Parts(
+            settings,
+            lane=services.lane,
+            service=service,
+            cache=cache,
+            limiter=limiter,
+            writer=None if written is None else written.service,
+            generator=generator,
+        )
         admin: Admin | None = None
         if settings.admin.token:
             tokens = Tokens(settings.admin, group="admin", name="admin")
             control: Control
             if channel is None:
-                control = LocalControl(settings, parts.apply, Audit(settings.admin.audit_log), ring=ring)
+                control = LocalControl(
+                    settings,
+                    parts.apply,
+                    Audit(settings.admin.audit_log),
+                    ring=services.ring,
+                    steps=services.steps,
+                )
                 stack.callback(control.close)
             else:
                 control = RemoteControl(channel)
@@ -180,6 +180,7 @@ async def open_application(
         snapshots = None if runtime is None else Snapshots(runtime, f"worker-{index}", registry.snapshot)
         application = Application(
             [] if service is None else [service],
+            generators=[] if generator is None else [generator],
             policy=settings.serve,
             auth=settings.auth,
             compression=settings.compression,

@@ -85,6 +85,26 @@ class SettingsChanged(msgspec.Struct, frozen=True):
     lease: LeaseState | None
 
 
+class StepTimes(msgspec.Struct, frozen=True):
+    """A step's seconds as fitted: fixed, and per prompt token, decoding sequence and context token."""
+
+    fixed_s: float
+    prompt_token_s: float
+    decoding_s: float
+    context_token_s: float
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """Body of the reply to `GET /admin/steps`."""
+
+    next: int
+    """Number to give as `since` next time."""
+    time: StepTimes | None
+    """None where nothing generates."""
+    steps: list[tuple[float, int, int, int, float, float]]
+    """started_at (s, monotonic), prompt_tokens, decoding (sequences), context_tokens, run_s (of the model), step_s."""
+
+
 class Batches(msgspec.Struct, frozen=True):
     """Body of the reply to `GET /admin/batches`."""
 

@@ -63,10 +63,9 @@ class EmbedReply(msgspec.Struct, frozen=True, omit_defaults=False):
     truncated: Annotated[list[int], Meta(description="Indices of inputs that were cut to the window.")] = []
 
 
-class InferRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of `POST /v1/infer`: one door to every task; `task: embed` takes the fields of `/v1/embeddings`."""
+class EmbedInfer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="task", tag="embed"):
+    """Body of `POST /v1/infer` with `task: embed`: the fields of `/v1/embeddings`."""
 
-    task: Annotated[Literal["embed"], Meta(description="Which service answers.")]
     input: str | list[str | TokenId | list[TokenId]]
     model: str | None = None
     encoding_format: Literal["float", "base64"] = "float"

@@ -113,12 +113,18 @@ class Generation(Protocol):
     """An answer under way."""
 
     model: str
-    usage: Usage
-    """Prompt tokens are known from the start, the rest grows."""
-    timings: Timings
-    """Complete after the last event; `cache` says which tier answered."""
-    prompt_logprobs: Sequence[TokenLogprob] | None
-    """Known with the first event, when asked for."""
+
+    @property
+    def usage(self) -> Usage:
+        """Prompt tokens are known from the start, the rest grows."""
+
+    @property
+    def timings(self) -> Timings:
+        """Complete after the last event; `cache` says which tier answered."""
+
+    @property
+    def prompt_logprobs(self) -> Sequence[TokenLogprob] | None:
+        """Known with the first event, when asked for."""
 
     def __aiter__(self) -> AsyncIterator[list[GenerateEvent]]:
         """What came since the last look, never an empty list. Raises EngineError, DeadlineExceeded."""
@@ -161,7 +167,7 @@ class ScoreRequest(msgspec.Struct, frozen=True):
     """Which of several continuations is likelier: exact log-probabilities, no sampling."""
 
     context: str | list[int]
-    continuations: tuple[str, ...] | tuple[list[int], ...]
+    continuations: tuple[str | list[int], ...]
     model: str | None = None
     priority: Priority = "normal"
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "serve": "Serve a model over HTTP.",
     "demo": "Start a server with the demo model, put load on it and show what happens.",
     "embed": "Embed texts from the command line, a file or standard input.",
+    "generate": "Let a running server write text, or answer in a chat.",
     "measure": "Put load on an HTTP server: latency, throughput and a verdict.",
     "tune": "Find the settings that hold an SLO best, and prove it.",
     "ab": "Tell which of two settings, or of two servers, is better, under load in turns.",
@@ -42,6 +43,7 @@ app = App(
     "    paceline serve                                 the demo model on port 8080\n"
     "    paceline serve --set embed.model=models/mine   your own\n"
     '    paceline embed "a red bicycle"\n'
+    '    paceline generate "The sea is" --max-tokens 40\n'
     "    paceline measure --url http://localhost:8080 --requests 1000 --concurrency 50\n"
     "    paceline config show --diff\n\n"
     "`paceline COMMAND --help` says more about each.",

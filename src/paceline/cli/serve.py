@@ -13,6 +13,7 @@ command = App(
     help_epilogue="Examples:\n\n"
     "    paceline serve                            the demo model on port 8080\n"
     "    paceline serve --model models/bge-small   a sentence-transformers folder\n"
+    "    paceline serve --generate models/smollm    a language model beside it\n"
     "    paceline serve --host 0.0.0.0 --port 80 --workers 4\n"
     "    paceline serve --set embed.precision=int8 --set limits.rpm=600\n"
     "    API_TOKEN=secret paceline serve --config production.toml\n\n"
@@ -21,9 +22,10 @@ command = App(
 
 
 @command.default
-def serve(
+def serve(  # noqa: PLR0913 - the options of the command
     *,
     model: Annotated[str | None, Parameter(help="Same as --set embed.model=...")] = None,
+    generate: Annotated[str | None, Parameter(help="Same as --set generate.model=...")] = None,
     host: Annotated[str | None, Parameter(help="Same as --set serve.host=...")] = None,
     port: Annotated[int | None, Parameter(help="Same as --set serve.port=...")] = None,
     workers: Annotated[int | None, Parameter(help="Same as --set serve.workers=...")] = None,
@@ -31,11 +33,17 @@ def serve(
 ) -> int:
     """Serve a model over HTTP.
 
-    Answers /v1/embeddings as OpenAI does, /v1/infer, /v1/models, /health, /metrics and /docs.
+    Answers /v1/embeddings, /v1/completions and /v1/chat/completions as OpenAI does, /v1/infer, /v1/models, /health, /metrics and /docs.
     """
     from paceline.app.server import run_server  # noqa: PLC0415 - the whole product, which `--help` does not need
 
-    shortcuts = {"embed.model": model, "serve.host": host, "serve.port": port, "serve.workers": workers}
+    shortcuts = {
+        "embed.model": model,
+        "generate.model": generate,
+        "serve.host": host,
+        "serve.port": port,
+        "serve.workers": workers,
+    }
     settings = options.load(
         *(f"{name}={value}" for name, value in shortcuts.items() if value is not None)
     ).settings

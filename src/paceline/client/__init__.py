@@ -2,7 +2,8 @@
 
 from paceline.client.asynchronous import AsyncClient
 from paceline.client.blocking import Client
+from paceline.client.generation import Answer, Generated, Piece
 from paceline.client.messages import Embeddings
 from paceline.client.retries import Retries
 
-__all__ = ["AsyncClient", "Client", "Embeddings", "Retries"]
+__all__ = ["Answer", "AsyncClient", "Client", "Embeddings", "Generated", "Piece", "Retries"]

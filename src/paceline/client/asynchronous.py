@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
 from paceline.base.api import ModelCard, Priority
 from paceline.base.errors import PacelineError
+from paceline.client.generation import (
+    CHAT,
+    COMPLETIONS,
+    ChatFields,
+    Generated,
+    GenerateFields,
+    Messages,
+    Piece,
+    Stream,
+    chat_body,
+    chat_call,
+    completion_body,
+    completion_call,
+)
 from paceline.client.messages import (
     POOL,
     Address,
@@ -24,6 +38,7 @@ from paceline.client.messages import (
     health_call,
     metrics_call,
     models_call,
+    refuse_failure,
     unreachable,
 )
 from paceline.client.retries import DEFAULT, Patience, Retries
@@ -77,6 +92,38 @@ class AsyncClient:
         )
         return await self._send(call, timeout_s)
 
+    async def generate(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        timeout_s: float | None = None,
+        **fields: Unpack[GenerateFields],
+    ) -> Generated:
+        """Go on with a prompt: a text, or token ids. Raises any PacelineError."""
+        return await self._send(completion_call(completion_body(prompt, fields)), timeout_s)
+
+    async def chat(
+        self, messages: Messages, *, timeout_s: float | None = None, **fields: Unpack[ChatFields]
+    ) -> Generated:
+        """The next turn of a conversation: OpenAI's messages, or a text of the user's. Raises any PacelineError."""
+        return await self._send(chat_call(chat_body(messages, fields)), timeout_s)
+
+    def generate_stream(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        timeout_s: float | None = None,
+        **fields: Unpack[GenerateFields],
+    ) -> AsyncGenerator[Piece, None]:
+        """The same piece by piece, as it comes. Leaving the loop and `aclose()` ends it on the server too."""
+        return self._stream(Stream(COMPLETIONS, completion_body(prompt, fields)), timeout_s)
+
+    def chat_stream(
+        self, messages: Messages, *, timeout_s: float | None = None, **fields: Unpack[ChatFields]
+    ) -> AsyncGenerator[Piece, None]:
+        """`chat` piece by piece."""
+        return self._stream(Stream(CHAT, chat_body(messages, fields)), timeout_s)
+
     async def models(self) -> list[ModelCard]:
         """The models that are served."""
         return await self._send(models_call())
@@ -123,3 +170,35 @@ class AsyncClient:
                 await asyncio.sleep(patience.pause_s(unreachable(self._address, error, timeout_s)))
             except PacelineError as error:
                 await asyncio.sleep(patience.pause_s(error))
+
+    async def _stream(self, stream: Stream, timeout_s: float | None) -> AsyncGenerator[Piece, None]:
+        """Tried again like any call, but only before the first piece; each wait is bounded by what was left then."""
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        patience = Patience(self._retry, timeout_s)
+        begun = False
+        while True:
+            left_s = patience.left_s()
+            try:
+                async with self._http.stream(
+                    "POST",
+                    stream.path,
+                    content=stream.content,
+                    headers=deadline_header(left_s),
+                    timeout=left_s,
+                ) as response:
+                    if not response.is_success:
+                        await response.aread()
+                        refuse_failure(response)
+                    async for line in response.aiter_lines():
+                        for piece in stream.read(line):
+                            begun = True
+                            yield piece
+                    stream.end()
+                    return
+            except httpx.TransportError as error:
+                failed = unreachable(self._address, error, timeout_s)
+            except PacelineError as error:
+                failed = error
+            if begun:
+                raise failed
+            await asyncio.sleep(patience.pause_s(failed))

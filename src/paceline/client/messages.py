@@ -136,7 +136,7 @@ def embed_call(  # noqa: PLR0913 - the fields of the request
 
 def models_call() -> Call[list[ModelCard]]:
     """Ask which models are served."""
-    return Call("GET", "/v1/models", lambda response: _decode(response, ModelList).data)
+    return Call("GET", "/v1/models", lambda response: decode(response, ModelList).data)
 
 
 def health_call() -> Call[dict[str, Any]]:
@@ -146,7 +146,7 @@ def health_call() -> Call[dict[str, Any]]:
         ill = response.status_code == 503 and response.headers.get("content-type", "").startswith(
             "application/json"
         )
-        return _decode(response, dict[str, Any], refuse=not ill)
+        return decode(response, dict[str, Any], refuse=not ill)
 
     return Call("GET", "/health", read)
 
@@ -155,7 +155,7 @@ def metrics_call() -> Call[str]:
     """Ask for the metrics in Prometheus' text format."""
 
     def read(response: httpx.Response) -> str:
-        _refuse_failure(response)
+        refuse_failure(response)
         return response.text
 
     return Call("GET", "/metrics", read)
@@ -173,7 +173,7 @@ def unreachable(address: Address, error: httpx.TransportError, timeout_s: float)
 
 
 def _embeddings(response: httpx.Response, wanted: int) -> Embeddings:
-    reply = _decode(response, EmbedReply)
+    reply = decode(response, EmbedReply)
     rows = [
         np.frombuffer(base64.b64decode(item.embedding), dtype="<f4")
         if isinstance(item.embedding, str)
@@ -213,9 +213,10 @@ def parse_timings(header: str) -> Timings:
     )
 
 
-def _decode(response: httpx.Response, kind: type[T], *, refuse: bool = True) -> T:
+def decode(response: httpx.Response, kind: type[T], *, refuse: bool = True) -> T:
+    """A reply's body; raises the error that it describes instead, or ConfigError for a foreign server's."""
     if refuse:
-        _refuse_failure(response)
+        refuse_failure(response)
     try:
         return msgspec.json.decode(response.content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -228,7 +229,7 @@ def _foreign(response: httpx.Response, what: str) -> ConfigError:
     )
 
 
-def _refuse_failure(response: httpx.Response) -> None:
+def refuse_failure(response: httpx.Response) -> None:
     """Raise the error that a reply describes, if it does."""
     if response.is_success:
         return

@@ -27,6 +27,8 @@ POWER: Final = (
     0.00015461447765119374,
 )
 """2^x for -0.5 <= x <= 0.5 as a polynomial, lowest power first: within 1e-7 in float32."""
+SPAN: Final = 256
+"""Logits between two partial results of a compiled pass."""
 LEAST_TEMPERATURE: Final = 1e-5
 """Below it the likeliest token is taken: float32 logits have no finer differences to scale."""
 

@@ -18,12 +18,10 @@ import numba
 import numpy as np
 
 from paceline.generate import draw
-from paceline.generate.draw import LEAST_EXPONENT, POWER, WEIGHT, Fault
+from paceline.generate.draw import LEAST_EXPONENT, POWER, SPAN, WEIGHT, Fault
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SPAN: Final = 256
-"""Logits between two partial results of a pass."""
 ORDER: Final = np.dtype(
     [
         *((name, "f8") for name in ("scale", "top_p", "uniform")),

@@ -236,43 +236,40 @@ class Engine:
         self._drew(sequence, drawn, now)
 
     def _drew(self, sequence: Sequence, drawn: list[Drawn], now: float) -> None:
-        """Append drawn tokens and say so, and whether the sequence has ended."""
-        tokens: list[int] = []
-        finish: FinishReason | None = None
-        for one in drawn:
-            if one.failed:
-                self._poisoned(sequence, one.failed)
-                return
-            if one.token in sequence.stop_ids:
-                finish = "stop"
-                drawn = drawn[: len(tokens)]
-                break
-            sequence.append(one.token)
-            tokens.append(one.token)
-        if finish is None:
-            if self._guide_ended(sequence, tokens):
-                finish = "stop"
-            elif sequence.length - sequence.prompt_length >= sequence.max_tokens:
-                finish = "length"
+        """Keep drawn tokens and say so, and whether the sequence has ended."""
+        try:
+            tokens, finish = self._keep(sequence, drawn)
+        except EngineError as error:
+            self._spoilt(sequence, error)
+            return
         self.drawn_tokens_total += len(tokens)
         if not sequence.first_at:
             sequence.first_at = now
             self.cached_tokens_total += sequence.cached
         sequence.last_at = now
         prompt_drawn, sequence.prompt_drawn = sequence.prompt_drawn, []
-        self._out.append((sequence, Delta(tokens, drawn, finish, None, prompt_drawn or None)))
+        self._out.append((sequence, Delta(tokens, drawn[: len(tokens)], finish, None, prompt_drawn or None)))
         if finish is not None:
             self.scheduler.remove(sequence)
 
     @staticmethod
-    def _guide_ended(sequence: Sequence, tokens: list[int]) -> bool:
-        """Tell the guide of its new tokens; whether nothing may follow them."""
+    def _keep(sequence: Sequence, drawn: list[Drawn]) -> tuple[list[int], FinishReason | None]:
+        """Append what was drawn up to the end of the sequence, and tell its guide; raises EngineError for what cannot be."""
         matcher = sequence.row.matcher
-        if matcher is None:
-            return False
-        for token in tokens:
-            matcher.accept(token)
-        return matcher.stopped
+        tokens: list[int] = []
+        for one in drawn:
+            if one.failed:
+                raise EngineError(f"after {sequence.length} tokens: {one.failed}")
+            if one.token in sequence.stop_ids:
+                return tokens, "stop"
+            sequence.append(one.token)
+            tokens.append(one.token)
+            if matcher is not None:
+                matcher.accept(one.token)
+        if matcher is not None and matcher.stopped:
+            return tokens, "stop"
+        whole = sequence.length - sequence.prompt_length >= sequence.max_tokens
+        return tokens, "length" if whole else None
 
     def _score_prompt(self, sequence: Sequence, logits: np.ndarray, begin: int) -> None:
         """Log-probabilities of the prompt's tokens behind position `begin`; `logits` (rows, vocab) from there on."""
@@ -290,17 +287,11 @@ class Engine:
         for sequence, _ in list(plan.rows_of()):
             self._end(sequence, "error", error)
 
-    def _poisoned(self, sequence: Sequence, reason: str) -> None:
-        """A sequence's logits are no numbers: it fails alone, and nobody shares what it computed."""
+    def _spoilt(self, sequence: Sequence, error: EngineError) -> None:
+        """No token can be drawn for a sequence: it fails alone, and nobody shares what may be at fault."""
         for block in sequence.table:
             self.pool.retract(block)
-        self._end(
-            sequence,
-            "error",
-            EngineError(
-                f"the model gave {reason} after {sequence.length} tokens; try another precision or prompt"
-            ),
-        )
+        self._end(sequence, "error", error)
 
     def _end(self, sequence: Sequence, finish: FinishReason, error: PacelineError | None = None) -> None:
         if sequence.status != "ended":

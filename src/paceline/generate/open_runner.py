@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -16,10 +15,6 @@ from paceline.generate.kv_budget import available_memory, kv_blocks
 from paceline.generate.memory_formula import NUMBER_BYTES, weights_bytes
 from paceline.generate.policy import GeneratePolicy
 from paceline.generate.runner import Runner
-
-COMPILED: Final = "paceline.generate.compiled.runner"
-"""Has `CompiledRunner`, with the arguments of `TorchRunner` but `device`, and `unsupported(precision) -> str`: why
-this machine cannot run it, or nothing."""
 
 _NVIDIA: Final = Path("/dev/nvidiactl")
 
@@ -60,10 +55,12 @@ def open_runner(policy: GeneratePolicy, folder: Path, *, state_dir: Path) -> Run
         "state_dir": state_dir,
         "threads": policy.threads,
         "context_tokens": config.max_positions,
-        "window_tokens": policy.window_tokens,
+        "window_tokens": policy.kv.window_tokens,
     }
     if compiled:
-        return cast("Runner", importlib.import_module(COMPILED).CompiledRunner(checkpoint, **arguments))
+        from paceline.generate.compiled.runner import CompiledRunner  # noqa: PLC0415 - numba takes a second to load
+
+        return CompiledRunner(checkpoint, **arguments)
     from paceline.generate.torch_model.runner import TorchRunner  # noqa: PLC0415 - an optional package
 
     graphs = policy.schedule.max_sequences
@@ -112,14 +109,11 @@ def _compiled_refusal(policy: GeneratePolicy, device: str) -> str:
     """Why the compiled kernels cannot run this, or nothing."""
     if device != "cpu":
         return f"it has no kernels for {device}"
-    for module in (COMPILED, "numba"):
-        try:
-            found = importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:
-            found = False
-        if not found:
-            return f"{module} is not installed (pip install 'paceline[generate]')"
-    return str(importlib.import_module(COMPILED).unsupported(policy.precision))
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed (pip install 'paceline[generate]')"
+    from paceline.generate.compiled.support import unsupported  # noqa: PLC0415 - an optional package
+
+    return unsupported(policy.precision)
 
 
 def _require_torch(policy: GeneratePolicy, refusal: str) -> None:
@@ -135,7 +129,11 @@ def _require_torch(policy: GeneratePolicy, refusal: str) -> None:
 def _precision(policy: GeneratePolicy, *, compiled: bool, device: str) -> str:
     if policy.precision != "auto":
         return policy.precision
-    if compiled or device == "cuda":
+    if compiled:
+        from paceline.generate.compiled.support import DEFAULT_PRECISION  # noqa: PLC0415 - an optional package
+
+        return DEFAULT_PRECISION
+    if device == "cuda":
         return "bf16"
     from paceline.generate.torch_model.linear import PackedBf16Linear  # noqa: PLC0415 - an optional package
 

@@ -50,6 +50,17 @@ class KvPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             grid=(True, False),
         ),
     ] = True
+    window_tokens: Annotated[
+        int,
+        knob(
+            "Each token attends to this many before it at most, which bounds the cost of long texts (512 is a good "
+            "value) and costs quality; 0 switches off.",
+            ge=0,
+            le=1 << 27,
+            unit="tokens",
+            quality=True,
+        ),
+    ] = 0
     gpu_memory_fraction: Annotated[
         float, knob("Share of the GPU's memory for weights, work space, keys and values.", gt=0, le=1)
     ] = 0.9
@@ -112,17 +123,6 @@ class GeneratePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
     context_tokens: Annotated[
         int, knob("Prompt and answer together; 0 takes the model's own.", ge=0, le=1 << 27, unit="tokens")
-    ] = 0
-    window_tokens: Annotated[
-        int,
-        knob(
-            "Each token attends to this many before it at most, which bounds the cost of long texts (512 is a good "
-            "value) and costs quality; 0 switches off.",
-            ge=0,
-            le=1 << 27,
-            unit="tokens",
-            quality=True,
-        ),
     ] = 0
     kv: KvPolicy = KvPolicy()
     schedule: SchedulePolicy = SchedulePolicy()

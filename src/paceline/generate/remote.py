@@ -117,11 +117,15 @@ class RemoteGenerator:
     async def watch(self) -> None:
         """Ask the engine process for its health until cancelled."""
         while True:
-            try:
-                self._health = await self._channel.call(f"{PREFIX}health", None)
-            except EngineError as error:
-                self._health = {"status": "failing", "reason": error.message}
+            await self.health_now()
             await asyncio.sleep(HEALTH_EVERY_S)
+
+    async def health_now(self) -> None:
+        """Ask once."""
+        try:
+            self._health = await self._channel.call(f"{PREFIX}health", None)
+        except EngineError as error:
+            self._health = {"status": "failing", "reason": error.message}
 
     async def drain(self) -> None:
         """The engine process drains after its workers have ended."""
@@ -152,9 +156,9 @@ class GenerateHost:
             case "more":
                 return await self._more(payload)
             case "leave":
-                generation, _ = self._open.pop(payload, (None, None))
-                if generation is not None:
-                    await generation.aclose()
+                left = self._open.pop(payload, None)
+                if left is not None:
+                    await left[0].aclose()
                 return None
             case "score":
                 request, deadline_at = payload
@@ -176,7 +180,7 @@ class GenerateHost:
             raise EngineError("the engine process was restarted; send the request again")
         generation, events = held
         try:
-            came = await anext(events, [])
+            came: list[GenerateEvent] = await anext(events, [])
         except BaseException:  # whatever ends the answer, cancellation too, frees what it holds
             self._open.pop(number, None)
             await generation.aclose()

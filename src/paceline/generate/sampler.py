@@ -15,7 +15,7 @@ import numpy as np
 
 from paceline.base.errors import EngineError
 from paceline.base.generation import Sampling
-from paceline.generate.draw import Fault, Shape, draw
+from paceline.generate.draw import SPAN, Fault, Shape, draw
 from paceline.generate.draw import fault as fault_of
 from paceline.generate.guide import Matcher
 from paceline.generate.logprobs import log_total, token_logprobs, top_logprobs
@@ -23,7 +23,6 @@ from paceline.generate.penalties import bias, penalise
 from paceline.generate.randomness import uniform
 
 COMPILES: Final = find_spec("numba") is not None
-_SPAN: Final = 256
 _REASONS: Final = {
     Fault.NOT_A_NUMBER: "the model's logits have a NaN; its weights or its precision are broken, try fp32",
     Fault.INFINITE: "the model's logits have an infinity; its weights or its precision are broken, try fp32",
@@ -66,7 +65,7 @@ class Sampler:
     def __init__(self, vocab_size: int, *, compiled: bool = COMPILES) -> None:
         """`compiled` without numba raises ModuleNotFoundError."""
         self._weights = np.empty(vocab_size, np.int32)
-        self._sums = np.empty(-(-vocab_size // _SPAN), np.int64)
+        self._sums = np.empty(-(-vocab_size // SPAN), np.int64)
         self._compiled = compiled
 
     def warm_up(self) -> None:

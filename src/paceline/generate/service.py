@@ -19,12 +19,14 @@ from paceline.flow.breaker import Breaker
 from paceline.generate.admission import Admission
 from paceline.generate.chat_template import ChatTemplate
 from paceline.generate.engine import Engine
-from paceline.generate.guide import GuideFactory
-from paceline.generate.limits import check_request
+from paceline.generate.guide import GuideFactory, Matcher
+from paceline.generate.limits import check_sampling
+from paceline.generate.policy import GeneratePolicy
 from paceline.generate.randomness import choice_seed
 from paceline.generate.runner import BLOCK_TOKENS
 from paceline.generate.sampler import Row
 from paceline.generate.sequence import Delta, Sequence
+from paceline.generate.step_log import StepLog
 from paceline.generate.stream import Stream
 from paceline.generate.tokenizer import TextTokenizer
 
@@ -58,6 +60,7 @@ class GenerateService:
         self.admission = admission
         self.breaker = breaker
         self._clock = clock
+        self._eos_ids = frozenset(tokenizer.special.eos)
         self._live: dict[Sequence, int] = {}
         """Sequences in the engine with the prompt tokens each was admitted with."""
         self._idle = asyncio.Event()
@@ -69,7 +72,7 @@ class GenerateService:
         """See `Generator.start`."""
         started_at = self._clock()
         self._must_be_ours(request.model)
-        check_request(request, self._tokenizer.vocab_size)
+        check_sampling(request, self._tokenizer.vocab_size)
         prompt = self._fitted(await self._tokens(request.prompt), request)
         max_tokens = self._room(len(prompt), request.max_tokens)
         stream = Stream(
@@ -83,11 +86,14 @@ class GenerateService:
             deadline_at=deadline_at,
         )
         stream.timings.tokenize_s = self._clock() - started_at
-        stream.attach(
-            [self._sequence(request, prompt, max_tokens, index, stream) for index in range(request.n)]
-        )
-        for sequence in stream.sequences:
+        matchers = await self._matchers(request)
+        sequences = [
+            self._sequence(request, prompt, max_tokens, index, stream, matchers[index])
+            for index in range(request.n)
+        ]
+        for sequence in sequences:
             sequence.deadline_at = deadline_at
+        stream.attach(sequences)
         self._submit(stream.sequences, deadline_at)
         return stream
 
@@ -106,7 +112,7 @@ class GenerateService:
             tail = (
                 self._tokenizer.encode(continuation, add_special=False)
                 if isinstance(continuation, str)
-                else self._checked_ids(continuation, f"continuations[{number}]")
+                else self._tokenizer.check_ids(continuation, f"continuations[{number}]")
             )
             if not len(tail):
                 raise InvalidRequest(
@@ -160,7 +166,7 @@ class GenerateService:
     async def _tokens(self, prompt: str | list[int] | Chat) -> np.ndarray:
         """The prompt as int32 ids."""
         if isinstance(prompt, list):
-            return self._checked_ids(prompt, "prompt")
+            return self._tokenizer.check_ids(prompt)
         add_special = True
         if isinstance(prompt, Chat):
             # The template writes special tokens itself.
@@ -169,16 +175,6 @@ class GenerateService:
         if len(prompt) <= _CHARACTERS_INLINE:
             return self._tokenizer.encode(prompt, add_special=add_special)
         return await asyncio.to_thread(self._tokenizer.encode, prompt, add_special=add_special)
-
-    def _checked_ids(self, ids: list[int], param: str) -> np.ndarray:
-        size = self._engine.runner.config.vocab_size
-        for place, token in enumerate(ids):
-            if not 0 <= token < size:
-                raise InvalidRequest(
-                    f"{param}[{place}] = {token} is no token of this model; ids go from 0 to {size - 1}",
-                    param=param,
-                )
-        return np.array(ids, dtype=np.int32)
 
     def _fitted(self, prompt: np.ndarray, request: GenerateRequest) -> np.ndarray:
         """The prompt, cut if that was asked for; raises InvalidRequest when empty, PayloadTooLarge when too long."""
@@ -206,18 +202,31 @@ class GenerateService:
             )
         return room if asked is None else asked
 
-    def _sequence(
-        self, request: GenerateRequest, prompt: np.ndarray, max_tokens: int, index: int, stream: Stream
+    async def _matchers(self, request: GenerateRequest) -> list[Matcher | None]:
+        """One per choice; a guide that is new is compiled in a thread."""
+        guide = request.sampling.guide
+        if guide is None:
+            return [None] * request.n
+        return [await asyncio.to_thread(self._guides.matcher, guide) for _ in range(request.n)]
+
+    def _sequence(  # noqa: PLR0913, PLR0917 - what a sequence is made of
+        self,
+        request: GenerateRequest,
+        prompt: np.ndarray,
+        max_tokens: int,
+        index: int,
+        stream: Stream,
+        matcher: Matcher | None = None,
     ) -> Sequence:
         sampling = request.sampling
         stops = frozenset(request.stop_token_ids)
         if not request.ignore_eos:
-            stops |= self._tokenizer.eos_ids
+            stops |= self._eos_ids
         row = Row(
             sampling=sampling,
             seed=choice_seed(sampling.seed, index),
             prompt=prompt,
-            matcher=None if sampling.guide is None else self._guides.matcher(sampling.guide),
+            matcher=matcher,
             logprobs=request.logprobs,
         )
         return Sequence(
@@ -303,6 +312,17 @@ class GenerateService:
             self.admission.ended(now - sequence.first_run_at)
         if not self._live:
             self._idle.set()
+
+    def apply(self, policy: GeneratePolicy) -> None:
+        """Take over what may change while running: `schedule`, `admission`, `breaker`."""
+        self.admission.policy = policy.admission
+        self.breaker.policy = policy.breaker
+        self._engine.scheduler.policy = policy.schedule
+
+    @property
+    def steps(self) -> StepLog:
+        """What the engine did."""
+        return self._engine.steps
 
     # -- state ------------------------------------------------------------------------------------------------
 

@@ -27,5 +27,6 @@ def guess(ids: np.ndarray, count: int) -> list[int]:
             ends = ends[ids[ends - back] == tail[-back]]
         if len(ends):
             end = int(ends[-1])
-            return ids[end : end + count].tolist()
+            found: list[int] = ids[end : end + count].tolist()
+            return found
     return []

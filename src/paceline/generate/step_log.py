@@ -101,6 +101,14 @@ class StepLog:
             values[kept] = found
         self.time = StepTime(*(values / SCALE).tolist())
 
+    def since(self, number: int) -> tuple[int, np.ndarray]:
+        """The number of the next step, and those from `number` on that are still here, oldest first.
+
+        A number beyond the next is from before a restart, and then all are new.
+        """
+        steps = self.steps
+        return steps, self.recent(steps - number if number <= steps else RING)
+
     def recent(self, count: int = RING) -> np.ndarray:
         """The last `count` steps as records of `STEP`, oldest first."""
         kept = min(self.steps, RING, count)

@@ -46,7 +46,8 @@ class Stream:
         self._echo = request.echo
         self._scores = request.prompt_logprobs is not None
         self._choices = [
-            ChoiceText(tokenizer, request.stop, logprobs=request.logprobs) for _ in range(request.n)
+            ChoiceText(tokenizer, request.stop, index=index, logprobs=request.logprobs is not None)
+            for index in range(request.n)
         ]
         self._place: dict[Sequence, int] = {}
         self._open = request.n
@@ -73,38 +74,37 @@ class Stream:
             self._end(index)
             self._wake()
             return True
-        if not self.timings.batch_rows:
-            self._began(sequence)
-        if delta.prompt_logprobs is not None and self.prompt_logprobs is None and self._scores:
-            self.prompt_logprobs = self._scored(delta.prompt_logprobs)
         if not sequence.told:
-            sequence.told = True
-            if self._echo:
-                text = self._tokenizer.decode(self._prompt)
-                self._events.append(
-                    GenerateEvent(
-                        index, text, tuple(self._prompt.tolist()), tuple(self.prompt_logprobs or ())
-                    )
-                )
-        choice = self._choices[index]
+            self._began(index, sequence, delta)
         self.usage.completion_tokens += len(delta.tokens)
-        event, stopped = choice.push(delta.tokens, delta.drawn)
-        if stopped and delta.finish is None:
+        choice = self._choices[index]
+        event, ended = choice.push(delta.tokens, delta.drawn)
+        if ended and delta.finish is None:
             self._leave(sequence)
-        elif not stopped and delta.finish is not None:
-            event, stopped = choice.finish(delta.finish, event), True
         if event is not None:
             self._events.append(event)
-            self._wake()
-        if stopped:
+        if not ended and delta.finish is not None:
+            self._events.append(choice.finish(delta.finish))
+            ended = True
+        if ended:
             self._end(index)
-        return stopped
+        if self._events:
+            self._wake()
+        return ended
 
-    def _began(self, sequence: Sequence) -> None:
+    def _began(self, index: int, sequence: Sequence, delta: Delta) -> None:
+        """The first tokens of a choice are there: note what that took, and echo the prompt if asked."""
+        sequence.told = True
         timings = self.timings
-        timings.queue_s = max(0.0, sequence.first_run_at - sequence.arrived_at)
-        timings.batch_rows = 1
-        self.usage.cached_tokens = sequence.cached
+        if not timings.batch_rows:
+            timings.queue_s = max(0.0, sequence.first_run_at - sequence.arrived_at)
+            timings.batch_rows = 1
+            self.usage.cached_tokens = sequence.cached
+        if delta.prompt_logprobs is not None and self.prompt_logprobs is None and self._scores:
+            self.prompt_logprobs = self._scored(delta.prompt_logprobs)
+        if self._echo:
+            text, tokens = self._tokenizer.decode(self._prompt.tolist()), tuple(self._prompt.tolist())
+            self._events.append(GenerateEvent(index, text, tokens, tuple(self.prompt_logprobs or ())))
 
     def _scored(self, drawn: list[Drawn]) -> list[TokenLogprob]:
         text = self._tokenizer.token_text

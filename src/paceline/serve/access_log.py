@@ -41,8 +41,11 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     """From the head of the request to its reply."""
     request_id: str
     prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    ttft_ms: float | None = None
+    """From the head of the request to the first token of the answer."""
     rows: int | None = None
-    """Texts in the request."""
+    """Texts or prompts in the request."""
     priority: str | None = None
     tier: str | None = None
     """Where the answer came from, as the header `x-paceline-cache` has it."""

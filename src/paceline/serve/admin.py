@@ -10,7 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from paceline.base.admin_api import Batches, LeaseRenewal, SettingsChange, SettingsChanged, SettingsState
+from paceline.base.admin_api import (
+    Batches,
+    LeaseRenewal,
+    SettingsChange,
+    SettingsChanged,
+    SettingsState,
+    Steps,
+)
 from paceline.base.errors import InvalidRequest
 from paceline.serve.auth import Tokens
 from paceline.serve.decode import Decoder, read_body
@@ -43,6 +50,9 @@ class Control(Protocol):
     async def batches(self, since: int) -> Batches:
         """The batches from number `since` on, of the last few thousand."""
 
+    async def steps(self, since: int) -> Steps:
+        """The steps of the generating engine from number `since` on, of the last few thousand."""
+
 
 class Admin:
     """The routes."""
@@ -59,6 +69,7 @@ class Admin:
             Route("/admin/settings/lease/{lease}", self.lease, methods=["POST", "DELETE"]),
             Route("/admin/settings/lease/{lease}/keep", self.keep, methods=["POST"]),
             Route("/admin/batches", self.batches),
+            Route("/admin/steps", self.steps),
         ]
 
     async def settings(self, request: Request) -> Response:
@@ -84,6 +95,14 @@ class Admin:
 
     async def batches(self, request: Request) -> Response:
         """The batches that ran lately."""
+        return _json(await self._control.batches(self._since(request)))
+
+    async def steps(self, request: Request) -> Response:
+        """The steps that ran lately, and their fitted time."""
+        return _json(await self._control.steps(self._since(request)))
+
+    def _since(self, request: Request) -> int:
+        """The number asked for; raises Unauthorised, InvalidRequest."""
         self._who(request)
         text = request.query_params.get("since", "0")
         if not (text.isascii() and text.isdigit() and len(text) <= 15):
@@ -91,7 +110,7 @@ class Admin:
                 f"since is {text[:40]!r}; send the `next` of the last reply, or 0 for all that are kept",
                 param="since",
             )
-        return _json(await self._control.batches(int(text)))
+        return int(text)
 
     def _who(self, request: Request) -> str:
         """Token name and address of the caller; raises Unauthorised."""

@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TypeVar
 
 from starlette.routing import Match, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from paceline.base.api import EmbedRequest
-from paceline.base.errors import NotFound, PacelineError
+from paceline.base.errors import ConfigError, NotFound, PacelineError
+from paceline.base.generate_api import ChatRequest, CompletionRequest, InferenceRequest
+from paceline.base.generation import Generator
 from paceline.base.instruments import Registry
 from paceline.flow.limiter import Limiter
 from paceline.serve.access_log import AccessLog
@@ -22,6 +25,10 @@ from paceline.serve.decode import Decoder
 from paceline.serve.documents import Documents
 from paceline.serve.embeddings import Embedder, EmbedRoute
 from paceline.serve.entrance import Entrance
+from paceline.serve.generate_decode import Asked, chat_of, completion_of, inference_of
+from paceline.serve.generate_encode import ChatForm, CompletionForm, InferenceForm
+from paceline.serve.generate_metrics import GenerateMetrics
+from paceline.serve.generate_route import FormOf, GenerateRoute
 from paceline.serve.head import Head
 from paceline.serve.health import Health, Part
 from paceline.serve.http_protocol import Reply
@@ -29,13 +36,22 @@ from paceline.serve.infer import decode_infer
 from paceline.serve.metrics import Metrics, Peers, Stats
 from paceline.serve.policy import AuthPolicy, CompressionPolicy, ServePolicy
 from paceline.serve.problem import MethodNotAllowed
+from paceline.serve.score_route import ScoreRoute
 
 log = logging.getLogger("paceline.serve")
 
 _MARK_S = 5.0
 """How finely the last minute of the metrics moves."""
 
+T = TypeVar("T")
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]
+
+
+def _then(
+    decoder: Decoder[T], normal: Callable[[T], Asked]
+) -> Callable[[bytes, Mapping[bytes, bytes]], Asked]:
+    """Decode a body, and bring it to its normal form."""
+    return lambda body, headers: normal(decoder.decode(body, headers))
 
 
 class Application:
@@ -45,6 +61,7 @@ class Application:
         self,
         embedders: Iterable[Embedder] = (),
         *,
+        generators: Iterable[Generator] = (),
         policy: ServePolicy,
         auth: AuthPolicy,
         compression: CompressionPolicy,
@@ -59,9 +76,16 @@ class Application:
     ) -> None:
         """`admin` None: there is no `/admin`. `parts` show in `/health` and `stats` in `/metrics`, by area; `lifespan` is entered before the first call.
 
-        Raises ConfigError for tokens that cannot be.
+        Raises ConfigError for tokens that cannot be, and for two models of one name.
         """
         services = {embedder.name: embedder for embedder in embedders}
+        writers = {generator.name: generator for generator in generators}
+        for name in services.keys() & writers.keys():
+            raise ConfigError(
+                f"embed.name and generate.name are both {name!r}; give one of the models another name",
+                param="generate.name",
+            )
+        models: dict[str, Embedder | Generator] = {**services, **writers}
         self.entrance = Entrance(
             tokens=Tokens(auth),
             limiter=limiter,
@@ -71,23 +95,46 @@ class Application:
         )
         self.metrics = Metrics(registry or Registry(), peers=peers)
         self._lifespan = lifespan
-        for name, service in services.items():
+        for name, service in models.items():
             self.metrics.add_areas(service.stats, model=name)
         stats, parts = dict(stats or {}), dict(parts or {})
         if limiter is not None:
             stats["limiter"], parts["limits"] = limiter.stats, limiter.health
         for area, read in stats.items():
             self.metrics.add_stats(area, read)
-        health = Health(self.entrance, {name: service.health for name, service in services.items()}, parts)
-        embed = Decoder(EmbedRequest).decode
-        self._hot = {
-            path: EmbedRoute(path, decode, services, self.entrance, self.metrics)
-            for path, decode in (("/v1/embeddings", embed), ("/v1/infer", decode_infer))
+        health = Health(self.entrance, {name: service.health for name, service in models.items()}, parts)
+        generating = self._generate_routes(writers)
+        self._quick = {
+            path: EmbedRoute(path, decode, services, self.entrance, self.metrics, generate)
+            for path, decode, generate in (
+                ("/v1/embeddings", Decoder(EmbedRequest).decode, None),
+                ("/v1/infer", decode_infer, generating["/v1/infer"]),
+            )
+        }
+        self._hot: dict[str, ASGIApp] = {
+            **generating,  # but /v1/infer, whose route hands on what is not for it
+            **self._quick,
+            "/v1/score": ScoreRoute(self.metrics.route("/v1/score"), writers, self.entrance),
         }
         documents = Documents(
-            services, self.entrance, self.metrics, health, admin=None if admin is None else admin.schemas
+            models, self.entrance, self.metrics, health, admin=None if admin is None else admin.schemas
         )
         self._cold_routes = [*documents.routes, *(admin.routes if admin is not None else ())]
+
+    def _generate_routes(self, generators: Mapping[str, Generator]) -> dict[str, GenerateRoute]:
+        """A route for each way to ask for text; that of `/v1/infer` is handed what is no embedding request."""
+        inference = Decoder(InferenceRequest)
+        ways: dict[str, tuple[Callable[[bytes, Mapping[bytes, bytes]], Asked], FormOf]] = {
+            "/v1/completions": (_then(Decoder(CompletionRequest), completion_of), CompletionForm),
+            "/v1/chat/completions": (_then(Decoder(ChatRequest), chat_of), ChatForm),
+            "/v1/inference": (_then(inference, inference_of), InferenceForm),
+            "/v1/infer": (_then(inference, inference_of), InferenceForm),
+        }
+        metrics = GenerateMetrics(self.metrics)
+        return {
+            path: GenerateRoute(self.metrics.route(path), decode, form, generators, self.entrance, metrics)
+            for path, (decode, form) in ways.items()
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the life span of the process."""
@@ -107,10 +154,10 @@ class Application:
         self, head: Head, body: bytes, client: tuple[str, int] | None, came_at: float
     ) -> tuple[Reply | None, object]:
         """See `http_protocol.QuickApplication`."""
-        hot = self._hot.get(head.path)
-        if hot is None or self.entrance.draining:
+        route = self._quick.get(head.path)
+        if route is None or self.entrance.draining:
             return None, None
-        return hot.quick(head.headers, body, client, came_at)
+        return route.quick(head.headers, body, client, came_at)
 
     def drain(self) -> None:
         """Say good-bye: not ready any more, and every reply closes its connection. Open calls are still answered."""

@@ -9,12 +9,14 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+import msgspec
 from starlette.types import Message, Scope, Send
 
-from paceline.base.api import EmbedRequest
+from paceline.base.api import Priority
 from paceline.base.errors import DeadlineExceeded, InvalidRequest, PacelineError, Rejected
-from paceline.embed.result import EmbedResult
+from paceline.base.timings import Tier
 from paceline.flow.limiter import Verdict
 from paceline.serve.access_log import MAX_PATH, Line
 from paceline.serve.decode import CallerLeft
@@ -22,11 +24,15 @@ from paceline.serve.entrance import Entrance
 from paceline.serve.http_protocol import BEGUN, EXTENSION, Header
 from paceline.serve.metrics import RouteMetrics
 from paceline.serve.problem import CLIENT_LEFT, MethodNotAllowed, problem_body, status_of
+from paceline.serve.sse import failure
 
 log = logging.getLogger("paceline.serve")
 
 JSON = (b"content-type", b"application/json")
 PROBLEM = (b"content-type", b"application/problem+json")
+TIER: dict[str, Header] = {
+    tier: (b"x-paceline-cache", tier.encode()) for tier in ("miss", "l1", "l2", "l3", "flight", "bypass")
+}
 _CLOSE = (b"connection", b"close")
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="paceline"')
 
@@ -39,6 +45,17 @@ _NONE: dict[str, None] = {}
 MAX_TIMEOUT_MS = 86_400_000
 
 
+class Told(msgspec.Struct, gc=False):
+    """What the access log says of one call beyond its reply. Filled as it becomes known."""
+
+    priority: Priority
+    rows: int | None = None
+    prompt_tokens: int | None = None
+    tier: Tier | None = None
+    completion_tokens: int | None = None
+    ttft_s: float | None = None
+
+
 class Call:
     """Made when the head of a request has come, gone when its reply has left."""
 
@@ -48,6 +65,7 @@ class Call:
         "_route",
         "_scope",
         "_send",
+        "_streaming",
         "_verdict",
         "failure",
         "found",
@@ -55,6 +73,7 @@ class Call:
         "replied",
         "request_id",
         "started_at",
+        "told",
     )
 
     _scope: Scope
@@ -74,11 +93,13 @@ class Call:
         self._route = route
         self._caller = client[0] if client else "local"
         self._verdict: Verdict | None = None
-        self.found: tuple[EmbedRequest, EmbedResult | None] | None = None
-        """What the body asks, and the answer once it is known."""
+        self.found: tuple[Any, Any] | None = None
+        """What the body asks, and the answer if the quick path knew it: left there for the route to go on with."""
+        self.told: Told | None = None
         self.failure: Exception | None = None
         """The problem the quick path ran into; `admit` raises it again."""
         self.replied = False
+        self._streaming = False
         self.headers = headers
         given = headers.get(b"x-request-id")
         self.request_id = given if given is not None and _sane_id(given) else b"%b-%x" % (_process, _serial())
@@ -129,11 +150,14 @@ class Call:
         if not verdict.allowed:
             raise verdict.refusal()
 
-    def deadline_at(self) -> float:
-        """When the caller's patience ends (`time.monotonic` seconds); raises InvalidRequest, DeadlineExceeded."""
+    def deadline_at(self, timeout_s: float | None = None) -> float:
+        """When the caller's patience ends (`time.monotonic` seconds); raises InvalidRequest, DeadlineExceeded.
+
+        `timeout_s` is the patience of a caller that does not say; None takes `serve.timeout_s`.
+        """
         header = self.headers.get(b"x-request-timeout-ms")
         if header is None:
-            return self.started_at + self._entrance.policy.timeout_s
+            return self.started_at + (self._entrance.policy.timeout_s if timeout_s is None else timeout_s)
         try:
             timeout_ms = float(header)
         except ValueError:
@@ -169,6 +193,23 @@ class Call:
         out.append((b"content-length", b"%d" % len(body)))
         return out
 
+    async def begin(self, *headers: Header) -> None:
+        """Begin a reply that comes in pieces. It is counted when it ends, as what it was then."""
+        self.replied = self._streaming = True
+        out = self.reply_headers()
+        out += headers
+        await self._send({"type": "http.response.start", "status": 200, "headers": out})
+
+    async def more(self, piece: bytes) -> None:
+        """Send a piece; waits while the caller's connection is full."""
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end(self, piece: bytes, status: int = 200) -> None:
+        """Send the last piece and count the reply as `status`."""
+        self._streaming = False
+        self._count(status)
+        await self._send({"type": "http.response.body", "body": piece})
+
     async def send(self, message: Message) -> None:
         """ASGI's `send` for applications that reply themselves: adds our headers and counts the reply."""
         if message["type"] == "http.response.start":
@@ -185,7 +226,7 @@ class Call:
 
     def _line(self, status: int, seconds: float) -> Line:
         scope = getattr(self, "_scope", None)  # the quick path has none: it takes POSTs of its own paths only
-        request, result = self.found or (None, None)
+        told = self.told
         return Line(
             at=round(time.time() - seconds, 6),
             method=scope["method"] if scope else "POST",
@@ -193,10 +234,12 @@ class Call:
             status=status,
             duration_ms=round(seconds * 1e3, 3),
             request_id=self.request_id.decode(),
-            prompt_tokens=result.tokens if result else None,
-            rows=len(result.vectors) if result else None,
-            priority=request.priority if request else None,
-            tier=result.timings.cache if result else None,
+            prompt_tokens=told.prompt_tokens if told else None,
+            completion_tokens=told.completion_tokens if told else None,
+            ttft_ms=None if told is None or told.ttft_s is None else round(told.ttft_s * 1e3, 3),
+            rows=told.rows if told else None,
+            priority=told.priority if told else None,
+            tier=told.tier if told else None,
         )
 
     def reply_headers(self) -> list[Header]:
@@ -212,7 +255,10 @@ class Call:
         return out
 
     async def fail(self, error: Exception) -> None:
-        """Reply with the problem that `error` is; unexpected ones are ours, and are logged with a traceback."""
+        """Reply with the problem that `error` is; unexpected ones are ours, and are logged with a traceback.
+
+        A stream that has begun ends with an event that tells it.
+        """
         if isinstance(error, CallerLeft):
             self._count(CLIENT_LEFT)
             return
@@ -224,6 +270,8 @@ class Call:
         if not self.replied:
             status, body, headers = self.problem(error)
             await self.reply(status, body, *headers)
+        elif self._streaming:
+            await self.end(failure(error, self.request_id.decode()), status_of(error))
 
     def problem(self, error: PacelineError) -> tuple[int, bytes, list[Header]]:
         """Status, body and headers of the reply that says `error`."""

@@ -18,7 +18,7 @@ MSGPACK_TYPES = (b"application/msgpack", b"application/x-msgpack", b"application
 _FOREIGN = re.compile(
     rb"multipart/|image/|audio/|video/|font/|application/(pdf|zip|xml|x-protobuf|protobuf|grpc)|text/(xml|html)"
 )
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<where>[^`]*)`)?$", re.DOTALL)
 
 
 class CallerLeft(Exception):  # noqa: N818 - says what happened

@@ -8,7 +8,11 @@ from html import escape
 from typing import Any
 
 from paceline.base.errors import PacelineError, all_errors
+from paceline.serve.docs_writer import STYLE, writer
 from paceline.serve.problem import STATUS
+
+_FEW = 10
+"""Tables with more rows are folded."""
 
 _STYLE = """
 :root{color-scheme:light dark;--edge:#8884;--soft:#8881;--accent:light-dark(#0550ae,#79c0ff)}
@@ -51,11 +55,11 @@ def docs_page(description: Mapping[str, Any]) -> bytes:
         if method != "parameters"
     ]
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{escape(told["title"])}</title><link rel="icon" href="data:,"><style>{_STYLE}</style>
+<title>{escape(told["title"])}</title><link rel="icon" href="data:,"><style>{_STYLE}{STYLE}</style>
 <h1>{escape(told["title"])} <small>{escape(told["version"])}</small></h1>
 <p>{escape(told["description"])} The same as <a href="openapi.json">openapi.json</a>.</p>
 <p><label>Bearer token <input id="token" type="password" autocomplete="off"></label></p>
-{"".join(sections)}{_errors()}<script>{_SCRIPT}</script></html>""".encode()
+{writer(description)}{"".join(sections)}{_errors()}<script>{_SCRIPT}</script></html>""".encode()
 
 
 def _operation(
@@ -86,12 +90,20 @@ def _operation(
 
 
 def _fields(schema: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    if "oneOf" in schema:
+        return "<p>or</p>".join(
+            _fields(_resolved(choice, description), description) for choice in schema["oneOf"]
+        )
     rows = "".join(
         f"<tr><td><code>{escape(name)}</code>{'*' if name in schema.get('required', ()) else ''}"
         f"<td>{_prose(_kind(field, description))}<td>{_prose(_resolved(field, description).get('description', ''))}"
         for name, field in schema["properties"].items()
     )
-    return f"<table><tr><th>Field<th>Type<th>Meaning{rows}</table>"
+    table = f"<table><tr><th>Field<th>Type<th>Meaning{rows}</table>"
+    fields = len(schema["properties"])
+    if fields <= _FEW:
+        return table
+    return f"<details><summary>{fields} fields</summary>{table}</details>"
 
 
 def _kind(field: Mapping[str, Any], description: Mapping[str, Any]) -> str:
@@ -99,6 +111,8 @@ def _kind(field: Mapping[str, Any], description: Mapping[str, Any]) -> str:
     field = _resolved(field, description)
     if "enum" in field:
         return " | ".join(f"`{json.dumps(value)}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{json.dumps(field['const'])}`"
     for either in ("oneOf", "anyOf"):
         if either in field:
             return " | ".join(_kind(choice, description) for choice in field[either])

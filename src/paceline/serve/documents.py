@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from paceline.base.api import ModelCard, ModelList
 from paceline.base.errors import NotFound
+from paceline.base.generation import Generator
 from paceline.serve.compress import compress, negotiate
 from paceline.serve.docs_page import docs_page
 from paceline.serve.embeddings import Embedder
@@ -27,7 +28,7 @@ class Documents:
 
     def __init__(
         self,
-        services: Mapping[str, Embedder],
+        services: Mapping[str, Embedder | Generator],
         entrance: Entrance,
         metrics: Metrics,
         health: Health,

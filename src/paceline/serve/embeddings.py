@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
@@ -11,20 +11,21 @@ from paceline.base.api import EmbedRequest, ModelCard
 from paceline.base.errors import NotFound, Rejected
 from paceline.base.timings import Timings
 from paceline.embed.result import EmbedResult
-from paceline.serve.call import JSON, Call
+from paceline.serve.call import JSON, TIER, Call, Told
 from paceline.serve.compress import compress, negotiate
 from paceline.serve.decode import MSGPACK_TYPES, check_size, read_body
 from paceline.serve.departure import unless_left
 from paceline.serve.encode import TURN_TEXTS, embed_reply, embed_reply_in_turns, embed_reply_msgpack
 from paceline.serve.entrance import Entrance
+from paceline.serve.generate_decode import Asked
+from paceline.serve.generate_route import GenerateRoute
 from paceline.serve.http_protocol import Header, Reply
 from paceline.serve.metrics import Metrics
 
 _MSGPACK = (b"content-type", MSGPACK_TYPES[0])
 _VARY = (b"vary", b"accept, accept-encoding")
-_TIER: dict[str, Header] = {
-    tier: (b"x-paceline-cache", tier.encode()) for tier in ("miss", "l1", "l2", "l3", "flight", "bypass")
-}
+
+Found: TypeAlias = tuple[EmbedRequest, EmbedResult | None] | tuple[Asked, None]
 
 
 class Embedder(Protocol):
@@ -54,20 +55,23 @@ class Embedder(Protocol):
 class EmbedRoute:
     """An ASGI application for one path whose bodies `decode` turns into an EmbedRequest."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a route, each given by the application
         self,
         path: str,
-        decode: Callable[[bytes, Mapping[bytes, bytes]], EmbedRequest],
+        decode: Callable[[bytes, Mapping[bytes, bytes]], EmbedRequest | Asked],
         services: Mapping[str, Embedder],
         entrance: Entrance,
         metrics: Metrics,
+        generate: GenerateRoute | None = None,
     ) -> None:
+        """`generate` answers what `decode` finds to be no embedding request; needed if it finds such."""
         self._decode = decode
         self._services = services
         self._default = next(iter(services.values()), None)
         self._entrance = entrance
         self._metrics = metrics
         self._route = metrics.route(path)
+        self._generate = generate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authorise -> rate limit -> read and decode -> memory -> service -> encode."""
@@ -77,12 +81,15 @@ class EmbedRoute:
             await call.admit()
             deadline_at = call.deadline_at()
             body = await read_body(receive, call.headers, entrance.policy.max_body_bytes)
-            request, result = call.found = call.found or self._find(body, call.headers)
+            request, result = call.found or self._find(body, call)
+            if isinstance(request, Asked):
+                assert self._generate is not None
+                await self._generate.answer(call, request, receive)
+                return
             if result is None:
                 service = self._service(request.model)
                 result = await unless_left(receive, service.embed(request, deadline_at=deadline_at))
-                call.found = request, result
-            self._metrics.embedded(result)
+            self._count(call, result)
             await self._answer(call, request, result)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever happened, the caller gets a problem
             await call.fail(error)
@@ -101,7 +108,9 @@ class EmbedRoute:
                 return None, call
             deadline_at = call.deadline_at()
             check_size(len(body), self._entrance.policy.max_body_bytes)
-            request, result = call.found = self._find(body, headers)
+            request, result = call.found = self._find(body, call)
+            if isinstance(request, Asked):
+                return None, call
             if result is None:
                 self._service(request.model).check(request, deadline_at=deadline_at)
                 return None, call
@@ -111,7 +120,7 @@ class EmbedRoute:
             told, algorithm = self._told(call, request, result, content, content_type)
             if algorithm is not None:
                 return None, call
-            self._metrics.embedded(result)
+            self._count(call, result)
             return (200, call.whole_headers(200, content, told), content), None
         except Rejected as error:  # under overload this is most of what is said, so it is said at once
             status, content, told = call.problem(error)
@@ -120,10 +129,21 @@ class EmbedRoute:
             call.failure = error
             return None, call
 
-    def _find(self, body: bytes, headers: Mapping[bytes, bytes]) -> tuple[EmbedRequest, EmbedResult | None]:
+    def _find(self, body: bytes, call: Call) -> Found:
         """What a body asks, and the answer if it is in memory."""
-        request = self._decode(body, headers)
+        request = self._decode(body, call.headers)
+        if isinstance(request, Asked):
+            return request, None
+        call.told = Told(request.priority)
         return request, self._service(request.model).hit(request)
+
+    def _count(self, call: Call, result: EmbedResult) -> None:
+        self._metrics.embedded(result)
+        told = call.told
+        assert told is not None
+        told.prompt_tokens = result.tokens
+        told.rows = len(result.vectors)
+        told.tier = result.timings.cache
 
     def _service(self, model: str | None) -> Embedder:
         service = self._default if model is None else self._services.get(model)
@@ -150,7 +170,7 @@ class EmbedRoute:
         self, call: Call, request: EmbedRequest, result: EmbedResult, body: bytes, content_type: Header
     ) -> tuple[list[Header], str | None]:
         """The headers of an answer, and the algorithm to compress its body with."""
-        headers = [content_type, _TIER[result.timings.cache], _server_timing(result.timings)]
+        headers = [content_type, TIER[result.timings.cache], _server_timing(result.timings)]
         compression = self._entrance.compression
         # Only digits shrink well (to 0.4); base64 and MessagePack floats would save a quarter for milliseconds of work.
         if (

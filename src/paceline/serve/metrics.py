@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import psutil
 
 from paceline.base.instruments import Counter, Histogram, Registry, Snapshot, merge, quantile, sum_counts
+from paceline.base.timings import Tier
 from paceline.embed.result import EmbedResult
 from paceline.flow.batcher import BatchRecord
 from paceline.serve.problem import CLIENT_LEFT
@@ -121,6 +122,11 @@ class Metrics:
             self._queue.record(timings.queue_s)
             self._batch_wait.record(timings.batch_wait_s)
             self._run.record(timings.run_s)
+
+    def generated(self, tokens: int, tier: Tier) -> None:
+        """Count the tokens, of prompts and answers, of one generation."""
+        self._tokens.value += tokens
+        self._tiers[tier].value += 1
 
     def add_stats(self, area: str, stats: Stats, **labels: str) -> None:
         """Show what a part of the server counts itself, as `paceline_<area>_<name>`."""

@@ -2,62 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from paceline import __version__
-from paceline.base.api import EmbedReply, EmbedRequest, InferRequest, ModelCard, ModelList, Problem
+from paceline.base.api import ModelCard, ModelList, Problem
 from paceline.base.errors import all_errors
-from paceline.serve.call import MAX_TIMEOUT_MS
 from paceline.serve.openapi_admin import admin_paths, admin_schemas
+from paceline.serve.openapi_embed import embed_part
+from paceline.serve.openapi_generate import generate_part
+from paceline.serve.openapi_parts import (
+    JSON,
+    PROBLEM,
+    REF,
+    REPLY_HEADERS,
+    REQUEST_HEADERS,
+    Part,
+    body_of,
+    call,
+    headers,
+    schema_of,
+    security,
+)
 from paceline.serve.problem import STATUS, TITLE
 
-_REF = "#/components/schemas/{name}"
-_JSON, _MSGPACK, _PROBLEM = "application/json", "application/msgpack", "application/problem+json"
-
-_TEXT = "Nodes of a sentence are words; edges are what holds it together."
-_VECTOR = [0.0187, -0.0432, 0.0611]
-
-_REQUEST_HEADERS: dict[str, dict[str, Any]] = {
-    "x-request-id": {
-        "description": "Name of the request in replies and logs: up to 128 letters, digits and `._:/+=@-`; "
-        "anything else is replaced by a name of ours.",
-        "schema": {"type": "string"},
-        "example": "demo-1",
-    },
-    "x-request-timeout-ms": {
-        "description": "The caller's patience in milliseconds; refused or given up with 504 when it does not suffice.",
-        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_MS},
-        "example": 2000,
-    },
-}
-
-_REPLY_HEADERS: dict[str, dict[str, Any]] = {
-    "x-request-id": {"description": "Name of the request, also in the log.", "schema": {"type": "string"}},
-    "server-timing": {
-        "description": "Milliseconds in each stage: tok, queue, wait (part of queue), run, total.",
-        "schema": {"type": "string"},
-    },
-    "x-paceline-cache": {
-        "description": "Slowest cache tier that answered.",
-        "schema": {"enum": ["l1", "l2", "l3", "flight", "miss", "bypass"]},
-    },
-    "x-ratelimit-limit-requests": {"description": "Requests allowed.", "schema": {"type": "integer"}},
-    "x-ratelimit-remaining-requests": {"description": "Requests left.", "schema": {"type": "integer"}},
-    "x-ratelimit-reset-requests": {
-        "description": "When all are back, as `12.5s`.",
-        "schema": {"type": "string"},
-    },
-    "retry-after": {
-        "description": "Seconds to wait before the next try.",
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "www-authenticate": {"description": "How to authorise.", "schema": {"type": "string"}},
-    "allow": {"description": "Methods of this path.", "schema": {"type": "string"}},
-}
-_ON_LIMITED = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
+_PARTS: dict[str, Callable[..., Part]] = {"embed": embed_part, "generate": generate_part}
+"""By the task of a model card."""
 _ON_ERROR = {
     401: ("www-authenticate",),
     405: ("allow",),
@@ -74,19 +46,25 @@ def openapi(
 
     `admin` are the schemas of the settings that may change, where there are administration routes.
     """
-    _, schemas = msgspec.json.schema_components(
-        (EmbedRequest, EmbedReply, InferRequest, ModelList, ModelCard, Problem), ref_template=_REF
-    )
-    for name in ("EmbedRequest", "InferRequest"):
-        _narrow(schemas[name]["properties"], cards)
+    _, schemas = msgspec.json.schema_components((ModelList, ModelCard, Problem), ref_template=REF)
     schemas["Health"] = {
         "type": "object",
         "properties": {"status": {"type": "string"}},
         "required": ["status"],
         "description": "State of the server and its parts.",
     }
-    model = cards[0].id if cards else "all-MiniLM-L6-v2"
-    paths = _paths(model, secured=secured)
+    parts = [
+        part_of([card for card in cards if card.task == task], secured=secured)
+        for task, part_of in _PARTS.items()
+        if not cards or any(card.task == task for card in cards)
+    ]
+    paths: dict[str, Any] = {}
+    for part in parts:
+        schemas |= part.schemas
+        paths |= part.paths
+    schemas["InferRequest"] = _any_task(parts)
+    paths["/v1/infer"] = {"post": _infer(parts, secured=secured)}
+    paths |= _documents(cards[0].id if cards else "all-MiniLM-L6-v2", secured=secured)
     schemes = {
         "bearer": {
             "type": "http",
@@ -96,14 +74,14 @@ def openapi(
     }
     if admin is not None:
         paths |= admin_paths()
-        schemas |= admin_schemas(admin, _REF)
+        schemas |= admin_schemas(admin, REF)
         schemes["admin"] = {"type": "http", "scheme": "bearer", "description": "`admin.token`."}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Paceline",
             "version": __version__,
-            "description": "Embeddings that batch, cache and protect themselves. Errors are RFC 9457 problems.",
+            "description": "Models that batch, cache and protect themselves. Errors are RFC 9457 problems.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -114,69 +92,54 @@ def openapi(
             "responses": {str(status): _error(status) for status in TITLE},
             "parameters": {
                 name: {"name": name, "in": "header", "required": False, **told}
-                for name, told in _REQUEST_HEADERS.items()
+                for name, told in REQUEST_HEADERS.items()
             },
-            "headers": _REPLY_HEADERS,
+            "headers": REPLY_HEADERS,
         },
     }
 
 
-def _narrow(properties: dict[str, Any], cards: Sequence[ModelCard]) -> None:
-    """Say what the types cannot: one kind of input a request, and what the models at hand allow."""
-    token = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
-    ids = {"type": "array", "minItems": 1, "items": token}
-    properties["input"] = {
-        "description": properties["input"].get(
-            "description", "A text, texts, token ids, or lists of token ids."
-        ),
-        "oneOf": [
-            {"type": "string"},
-            {"type": "array", "minItems": 1, "items": {"type": "string"}},
-            ids,
-            {"type": "array", "minItems": 1, "items": ids},
-        ],
-    }
-    if cards:
-        properties["model"] = {
-            "description": "Model id as listed by `/v1/models`; the first one if left out.",
-            "anyOf": [{"enum": [card.id for card in cards]}, {"type": "null"}],
-            "default": None,
-        }
-        for choice in properties["dimensions"].get("anyOf", [properties["dimensions"]]):
-            if choice.get("type") == "integer":
-                choice["maximum"] = min(card.dimensions for card in cards)
+def _any_task(parts: Sequence[Part]) -> dict[str, Any]:
+    """The body of `/v1/infer`: that of one of the tasks."""
+    refs = [{"$ref": REF.format(name=part.infer)} for part in parts]
+    return {"oneOf": refs, "description": "One door to every task: `task` says which."}
 
 
-def _paths(model: str, *, secured: bool) -> dict[str, Any]:
-    request = {"model": model, "input": [_TEXT, "A second text."], "encoding_format": "float"}
+def _infer(parts: Sequence[Part], *, secured: bool) -> dict[str, Any]:
+    first = parts[0]
+    contents: dict[str, list[dict[str, Any]]] = {}
+    for part in parts:
+        for media_type, content in part.infer_reply["content"].items():
+            contents.setdefault(media_type, []).append(content)
     reply = {
-        "object": "list",
-        "data": [{"object": "embedding", "index": 0, "embedding": _VECTOR}],
-        "model": model,
-        "usage": {"prompt_tokens": 14, "total_tokens": 14},
-        "truncated": [],
+        **first.infer_reply,
+        "description": " Or: ".join(part.infer_reply["description"] for part in parts),
+        "content": {
+            media_type: several[0]
+            if len(several) == 1
+            else {**several[0], "schema": {"anyOf": [content["schema"] for content in several]}}
+            for media_type, several in contents.items()
+        },
     }
-    health = {"schema": {"$ref": _REF.format(name="Health")}, "example": {"status": "ok"}}
+    return call(
+        "infer",
+        "Any task, by name",
+        "tasks",
+        body_of("InferRequest", first.infer_example),
+        reply,
+        secured=secured,
+    )
+
+
+def _documents(model: str, *, secured: bool) -> dict[str, Any]:
+    health = {"schema": {"$ref": REF.format(name="Health")}, "example": {"status": "ok"}}
     return {
-        "/v1/embeddings": {
-            "post": _call("createEmbedding", "Embed texts", "EmbedRequest", request, reply, secured=secured)
-        },
-        "/v1/infer": {
-            "post": _call(
-                "infer",
-                "Any task, by name",
-                "InferRequest",
-                {"task": "embed", **request},
-                reply,
-                secured=secured,
-            )
-        },
         "/v1/models": {
             "get": _read(
                 "listModels",
                 "Models served here",
-                _JSON,
-                _schema("ModelList"),
+                JSON,
+                schema_of("ModelList"),
                 errors=(401, 429),
                 secured=secured,
             )
@@ -192,48 +155,22 @@ def _paths(model: str, *, secured: bool) -> dict[str, Any]:
                 }
             ],
             "get": _read(
-                "getModel", "One model", _JSON, _schema("ModelCard"), errors=(401, 404, 429), secured=secured
+                "getModel", "One model", JSON, schema_of("ModelCard"), errors=(401, 404, 429), secured=secured
             ),
         },
-        "/health": {"get": _read("health", "State of every part", _JSON, health)},
-        "/health/live": {"get": _read("live", "The process answers", _JSON, health)},
+        "/health": {"get": _read("health", "State of every part", JSON, health)},
+        "/health/live": {"get": _read("live", "The process answers", JSON, health)},
         "/health/ready": {
             "get": _read(
                 "ready",
                 "New callers are welcome",
-                _JSON,
+                JSON,
                 health,
-                more={"503": {"description": "Starting or draining.", "content": {_JSON: health}}},
+                more={"503": {"description": "Starting or draining.", "content": {JSON: health}}},
             )
         },
         "/metrics": {
             "get": _read("metrics", "Prometheus metrics", "text/plain", {"schema": {"type": "string"}})
-        },
-    }
-
-
-def _call(  # noqa: PLR0913 - one line of a table
-    operation: str, summary: str, kind: str, request: dict[str, Any], reply: dict[str, Any], *, secured: bool
-) -> dict[str, Any]:
-    body = {"schema": {"$ref": _REF.format(name=kind)}}
-    errors = (400, 404, 413, 415, 429, 500, 503, 504, *((401,) if secured else ()))
-    return {
-        "operationId": operation,
-        "summary": summary,
-        "tags": ["embeddings"],
-        "security": _security(secured=secured),
-        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _REQUEST_HEADERS],
-        "requestBody": {"required": True, "content": {_JSON: {**body, "example": request}, _MSGPACK: body}},
-        "responses": {
-            "200": {
-                "description": "Vectors in the order of the inputs. As MessagePack each is a bin of little-endian float32.",
-                "headers": _headers("x-request-id", "server-timing", "x-paceline-cache", *_ON_LIMITED),
-                "content": {
-                    _JSON: {"schema": {"$ref": _REF.format(name="EmbedReply")}, "example": reply},
-                    _MSGPACK: {"schema": {"$ref": _REF.format(name="EmbedReply")}},
-                },
-            },
-            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(errors)},
         },
     }
 
@@ -252,29 +189,17 @@ def _read(  # noqa: PLR0913 - one line of a table
         "operationId": operation,
         "summary": summary,
         "tags": ["models" if operation.endswith(("Model", "Models")) else "operations"],
-        "security": [] if secured is None else _security(secured=secured),
+        "security": [] if secured is None else security(secured=secured),
         "responses": {
             "200": {
                 "description": summary + ".",
-                "headers": _headers("x-request-id"),
+                "headers": headers("x-request-id"),
                 "content": {media_type: content},
             },
             **(more or {}),
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in errors},
         },
     }
-
-
-def _schema(name: str) -> dict[str, Any]:
-    return {"schema": {"$ref": _REF.format(name=name)}}
-
-
-def _security(*, secured: bool) -> list[dict[str, list[str]]]:
-    return [{"bearer": []}] if secured else []
-
-
-def _headers(*names: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _error(status: int) -> dict[str, Any]:
@@ -295,6 +220,6 @@ def _error(status: int) -> dict[str, Any]:
     }
     return {
         "description": f"{TITLE[status]}: {', '.join(f'`{code}`' for code in codes)}.",
-        "headers": _headers("x-request-id", *_ON_ERROR.get(status, ())),
-        "content": {_PROBLEM: {**_schema("Problem"), "example": example}},
+        "headers": headers("x-request-id", *_ON_ERROR.get(status, ())),
+        "content": {PROBLEM: {**schema_of("Problem"), "example": example}},
     }

@@ -7,7 +7,14 @@ from typing import Any
 
 import msgspec
 
-from paceline.base.admin_api import Batches, LeaseRenewal, SettingsChange, SettingsChanged, SettingsState
+from paceline.base.admin_api import (
+    Batches,
+    LeaseRenewal,
+    SettingsChange,
+    SettingsChanged,
+    SettingsState,
+    Steps,
+)
 
 _LEASE = {
     "name": "lease",
@@ -28,11 +35,13 @@ _CHANGE = {"changes": {"embed.batch.max_size": 8}, "lease_s": 10.0}
 def admin_schemas(settings: Mapping[str, Mapping[str, Any]], ref_template: str) -> dict[str, Any]:
     """The schemas that `admin_paths` refers to; `settings` describe those that may change, by name."""
     _, schemas = msgspec.json.schema_components(
-        (SettingsChange, LeaseRenewal, SettingsState, SettingsChanged, Batches), ref_template=ref_template
+        (SettingsChange, LeaseRenewal, SettingsState, SettingsChanged, Batches, Steps),
+        ref_template=ref_template,
     )
     schemas["SettingsChange"]["properties"]["changes"]["properties"] = dict(settings)
-    row = schemas["Batches"]["properties"]["batches"]["items"]
-    row["prefixItems"] = row.pop("items")  # as JSON Schema 2020-12, OpenAPI's, spells a tuple
+    for body, field in (("Batches", "batches"), ("Steps", "steps")):
+        row = schemas[body]["properties"][field]["items"]
+        row["prefixItems"] = row.pop("items")  # as JSON Schema 2020-12, OpenAPI's, spells a tuple
     return schemas
 
 
@@ -67,6 +76,12 @@ def admin_paths() -> dict[str, Any]:
         "/admin/batches": {
             "get": {
                 **_operation("getBatches", "The batches that ran lately", "Batches", errors=(400,)),
+                "parameters": [_SINCE],
+            }
+        },
+        "/admin/steps": {
+            "get": {
+                **_operation("getSteps", "The steps of the generating engine", "Steps", errors=(400,)),
                 "parameters": [_SINCE],
             }
         },

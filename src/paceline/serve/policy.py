@@ -87,6 +87,10 @@ class ServePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             live=True,
         ),
     ] = 30.0
+    generate_timeout_s: Annotated[
+        float,
+        knob("The same for generated text, which takes longer.", gt=0, le=86400, unit="s", live=True),
+    ] = 600.0
     drain_s: Annotated[
         float, knob("Time open requests have to end when the server stops.", ge=0, le=3600, unit="s")
     ] = 20.0

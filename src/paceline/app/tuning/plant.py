@@ -17,7 +17,7 @@ from paceline.tune.knob import Knob
 from paceline.tune.setting import Value
 from paceline.tune.simulation.station import Station
 
-SERVICE_OF_TASK: Final = {"embeddings": "embed"}
+SERVICE_OF_TASK: Final = {"embeddings": "embed", "completions": "generate", "chat": "generate"}
 """Group of settings of the service that answers a task."""
 HEADER_BYTES: Final = 8
 FLOAT_BYTES: Final = 4
@@ -27,9 +27,9 @@ Told = Mapping[str, Mapping[str, Any]]
 
 
 def service_of(task: str, told: Told) -> str:
-    """The group of settings of what answers this task; empty when the server has no queue of its own for it."""
+    """The group of settings of what answers this task; empty when the server has none for it."""
     service = SERVICE_OF_TASK.get(task, "")
-    return service if f"{service}.batch.max_size" in told else ""
+    return service if f"{service}.breaker.open_s" in told else ""
 
 
 def live_knobs(told: Told, names: Sequence[str], service: str) -> list[Knob]:
@@ -72,7 +72,9 @@ def _knob(name: str, one: Mapping[str, Any]) -> Knob:
 
 
 def station_of(admin: Admin, told: Told, service: str) -> Station | None:
-    """The service as the simulator sees it; None when it cannot be simulated."""
+    """The service as the simulator sees it; None when it cannot be simulated, as what has no queue of batches."""
+    if f"{service}.batch.max_size" not in told:
+        return None
     engines = admin.health().get("engines", {})
     layouts = [one["engine"] for one in engines.values() if "streams" in one.get("engine", {})]
     if len(layouts) != 1 or not service:

@@ -206,7 +206,8 @@ def multiply(
     """Sums of `rows` (1 to 14) rows from `first`, `stride` bytes apart, with a panel, into `out` (rows, 32).
 
     The sums are int32 for weights of the type int8 (`kind`), float32 for uint16 (bfloat16) and float32. `ahead` is
-    where memory is read next: in each step two lines are fetched from there, and it moves by `pace` bytes. `out` and `weights` begin on a line.
+    where memory is read next: in each step two lines are fetched from there, and it moves by `pace` bytes. `out` and
+    `weights` begin on a line.
     """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:

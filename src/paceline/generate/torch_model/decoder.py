@@ -60,6 +60,8 @@ class Decoder:
         weights = self._weights
         assert weights.head is not None, "only the last range of layers makes logits"
         assert weights.norm is not None
+        if not len(plan.wanted):  # a step of prompts none of which ends; not every kernel takes no rows
+            return torch.empty(0, self._config.vocab_size)
         return weights.head(self._norm(hidden.index_select(0, plan.wanted), weights.norm)).float()
 
     def _attention(self, plan: Plan, number: int, hidden: torch.Tensor, turns: Turns) -> torch.Tensor:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import torch
 
-from paceline.base.errors import ConfigError, EngineError
+from paceline.base.errors import ConfigError, EngineError, OutOfMemory
 from paceline.generate.batch import Batch
 from paceline.generate.checkpoint import Checkpoint
 from paceline.generate.quantized_weights import quantized_weights
@@ -48,13 +48,14 @@ class TorchRunner:
 
         `threads`, `context_tokens` and `window_tokens` may be 0: torch's, the model's, and no window but the model's.
         On a GPU decode steps of up to `graph_sequences` texts replay CUDA graphs; 0 records none. Raises ConfigError
-        for what this machine cannot compute, EngineError when memory does not suffice.
+        for what this machine cannot compute, OutOfMemory when memory does not suffice.
         """
         config = checkpoint.config
         self.config = msgspec.structs.replace(config, max_positions=context_tokens or config.max_positions)
         self.precision = precision
         self.kv_precision = kv_precision
         self.blocks = blocks
+        self._digest = checkpoint.digest
         self._layers = layers or range(config.layers)
         self._device = torch.device(device)
         if self._device.type == "cpu" and threads:
@@ -92,7 +93,7 @@ class TorchRunner:
                     computed=computed,
                 )
         except (RuntimeError, MemoryError) as error:  # torch's own class for a full GPU is a RuntimeError
-            raise EngineError(
+            raise OutOfMemory(
                 f"{_shown(error)}; lower generate.kv.max_bytes or generate.precision"
             ) from error
         self.memory = Memory(weights_bytes=weights.nbytes, kv_bytes=cache.nbytes)
@@ -116,11 +117,11 @@ class TorchRunner:
                 return self._decoder.logits(plan, hidden).cpu().numpy()
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
-            raise EngineError(
+            raise OutOfMemory(
                 f"the GPU's memory does not suffice for a step of {len(batch.tokens)} tokens ({_shown(error)}); lower "
                 "schedule.max_batch_tokens or kv.gpu_memory_fraction"
             ) from error
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             raise EngineError(
                 f"torch failed on a step of {len(batch.tokens)} tokens: {_shown(error)}"
             ) from error
@@ -139,6 +140,7 @@ class TorchRunner:
             "name": "torch",
             "version": torch.__version__,
             "device": torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu",
+            "digest": self._digest,
             "precision": self.precision,
             "kv_precision": self.kv_precision,
             "threads": torch.get_num_threads() if self._device.type == "cpu" else 0,

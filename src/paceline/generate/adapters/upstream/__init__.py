@@ -1,0 +1,1 @@
+"""Another server that speaks OpenAI's protocol, behind `Generator`."""
