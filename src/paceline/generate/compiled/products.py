@@ -56,6 +56,7 @@ def product(
     steps = (row_bytes - ROW_TRAILER) // STEP_BYTES
     panel_bytes = steps * PANEL_STEP_BYTES
     tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
+    pace = max(1, PANEL_STEP_BYTES // tiles)
     while True:
         first, count = take(control, phase, panels, PARTS)
         if count == 0:
@@ -65,13 +66,10 @@ def product(
             width = PANEL // 2 if after == GATE else PANEL
             for tile in range(tiles):
                 begin, end = rows * tile // tiles, rows * (tile + 1) // tiles
-                # While the first of several tiles runs, the next panel is fetched; a single one fetches its own.
-                if tiles == 1:
-                    ahead = weights + _FETCHED_AHEAD
-                else:
-                    ahead = weights + panel_bytes if tile == 0 else weights
+                # While the tiles run, each fetches its part of the next panel; a single one what it reads soon.
+                ahead = weights + (_FETCHED_AHEAD if tiles == 1 else panel_bytes + tile * steps * pace)
                 start = inputs + begin * row_bytes
-                multiply(kind, end - begin, start, row_bytes, weights, steps, scratch, ahead)
+                multiply(kind, end - begin, start, row_bytes, weights, steps, scratch, ahead, pace)
                 for row in range(begin, end):
                     place = out + row * stride + 4 * panel * width
                     trailer = inputs + (row + 1) * row_bytes - ROW_TRAILER

@@ -151,7 +151,7 @@ def _multiply_body(kind: types.Type) -> Any:
     """Writes the tile for so many rows."""
 
     def body(builder: ir.IRBuilder, rows: int, args: Sequence[ir.Value]) -> None:
-        first, stride, weights, steps, out, ahead = args
+        first, stride, weights, steps, out, ahead, pace = args
         fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), I8.as_pointer(), I32, I32, I32)
         starts = [builder.add(first, builder.mul(stride, I64(row))) for row in range(rows)]
         sums: list[ir.Value] = []
@@ -170,7 +170,7 @@ def _multiply_body(kind: types.Type) -> Any:
                 for vector in range(_VECTORS)
             ]
             # What is read next, into the second cache: the memory works while the arithmetic does.
-            line = inner.add(ahead, inner.mul(step, I64(PANEL_STEP_BYTES)))
+            line = inner.add(ahead, inner.mul(step, pace))
             for place_ahead in (line, inner.add(line, I64(_REGISTER))):
                 inner.call(fetch, [pointer(inner, place_ahead, I8), I32(0), I32(2), I32(1)])
             results: list[ir.Value] = []
@@ -192,12 +192,22 @@ def _multiply_body(kind: types.Type) -> Any:
 
 @instruction
 def multiply(
-    _: Any, kind: Any, rows: Any, first: Any, stride: Any, weights: Any, steps: Any, out: Any, ahead: Any
+    _: Any,
+    kind: Any,
+    rows: Any,
+    first: Any,
+    stride: Any,
+    weights: Any,
+    steps: Any,
+    out: Any,
+    ahead: Any,
+    pace: Any,
 ) -> Any:
     """Sums of `rows` (1 to 14) rows from `first`, `stride` bytes apart, with a panel, into `out` (rows, 32).
 
     The sums are int32 for weights of the type int8 (`kind`), float32 for uint16 (bfloat16) and float32. `ahead` is
-    where memory is read next: as much is fetched as is read. `out` and `weights` begin on a line.
+    where memory is read next: in each step two lines are fetched from there, and it moves by `pace` bytes. `out` and
+    `weights` begin on a line.
     """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -207,4 +217,4 @@ def multiply(
         )
         return context.get_dummy_value()
 
-    return types.void(kind, *[types.int64] * 7), emit
+    return types.void(kind, *[types.int64] * 8), emit
