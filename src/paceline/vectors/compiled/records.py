@@ -16,10 +16,10 @@ BASE, WIDTH, UPPER, UPPER_WIDTH, UPPER_AT, ENTRY, LEVELS = range(7)
 """A graph: addresses of int32 arrays (BASE, UPPER, UPPER_AT), their widths, the row to start from."""
 GRAPH: Final = 7
 
-EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, TOUCHED, VISITED, POOL, CODE, EXACT_CODE = range(12)
+EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, TOUCHED, VISITED, POOL, ORDERS, CODE, EXACT_CODE = range(13)
 """A request: how far to go (EF, ROOM, NEED: `walk`), FINAL candidates to re-score (0: none), TOP results; addresses of
-the bitmaps of allowed and of deleted rows (0: none) and of the working memory."""
-REQUEST: Final = 12
+the bitmaps of allowed and of deleted rows (0: none) and of the working memory (`memory.py`)."""
+REQUEST: Final = 13
 
 ALPHA, BETA, LIFT = range(3)
 """Numbers of a prepared query (float32): score = ALPHA * order + BETA; LIFT is the sum of its bytes."""

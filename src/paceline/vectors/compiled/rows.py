@@ -19,9 +19,12 @@ from paceline.vectors.compiled.instructions import (
     dot_fp32,
     dot_int8,
     float_of,
+    prefetch,
     read_f32,
+    read_i32,
     write_f32,
     write_i8,
+    write_i32,
 )
 from paceline.vectors.compiled.records import (
     ALPHA,
@@ -38,10 +41,12 @@ from paceline.vectors.compiled.records import (
     LIFT,
     MIDDLE,
     OFFSET,
+    ROWS,
     SCALED,
     SHIFTED,
     SQUARED,
     STEP,
+    STRIDE,
     UNIT,
 )
 
@@ -101,28 +106,56 @@ def prepare(side: Any, query: int, out: int, state: Any) -> None:
     state[ALPHA], state[BETA], state[LIFT] = alpha, beta, lift
 
 
-@called
-def order_of(side: Any, row: int, query: int, state: Any) -> int:
-    """What orders the row at address `row`: higher is better."""
-    blocks = side[BLOCKS]
-    kind = side[KIND]
-    if kind == INT8:
-        whole = dot_int8(row, query, blocks)
-        if side[SHIFTED] == 0:
-            return whole
-        value = state[ALPHA] * np.float32(whole)
-    elif kind == BINARY:
-        whole = 2 * dot_bits(row, query, blocks) - np.int32(state[LIFT])
-        value = state[ALPHA] * np.float32(whole) * read_f32(row + side[FACTORS])
-    elif kind == FP16:
-        value = state[ALPHA] * dot_fp16(row, query, blocks)
-    elif kind == BF16:
-        value = state[ALPHA] * dot_bf16(row, query, blocks)
-    else:
-        value = state[ALPHA] * dot_fp32(row, query, blocks)
+@compiled
+def _address(side: Any, listed: int, first: int, i: int) -> int:
+    row = np.int64(read_i32(listed + 4 * i)) if listed != 0 else first + i
+    return side[ROWS] + row * side[STRIDE]
+
+
+@compiled
+def _write_order(side: Any, row: int, value: float, out: int) -> None:
     if side[SHIFTED] != 0:
         value += read_f32(row + side[FACTORS] + 4 * side[SCALED])
-    return sortable(value)
+    write_i32(out, sortable(value))
+
+
+@called
+def orders_of(side: Any, listed: int, first: int, count: int, query: int, state: Any, out: int) -> None:
+    """What orders rows, int32 each, to `out`: of the `count` int32 rows at `listed`, or, if that is 0, from `first` on."""
+    blocks, kind, alpha = side[BLOCKS], side[KIND], state[ALPHA]
+    if kind == INT8 and side[SHIFTED] == 0:
+        for i in range(count):
+            write_i32(out + 4 * i, dot_int8(_address(side, listed, first, i), query, blocks))
+    elif kind == INT8:
+        for i in range(count):
+            row = _address(side, listed, first, i)
+            _write_order(side, row, alpha * np.float32(dot_int8(row, query, blocks)), out + 4 * i)
+    elif kind == BINARY:
+        lift = np.int32(state[LIFT])
+        for i in range(count):
+            row = _address(side, listed, first, i)
+            agreed = alpha * np.float32(2 * dot_bits(row, query, blocks) - lift)
+            _write_order(side, row, agreed * read_f32(row + side[FACTORS]), out + 4 * i)
+    elif kind == FP16:
+        for i in range(count):
+            row = _address(side, listed, first, i)
+            _write_order(side, row, alpha * dot_fp16(row, query, blocks), out + 4 * i)
+    elif kind == BF16:
+        for i in range(count):
+            row = _address(side, listed, first, i)
+            _write_order(side, row, alpha * dot_bf16(row, query, blocks), out + 4 * i)
+    else:
+        for i in range(count):
+            row = _address(side, listed, first, i)
+            _write_order(side, row, alpha * dot_fp32(row, query, blocks), out + 4 * i)
+
+
+@compiled
+def fetch_row(side: Any, row: int) -> None:
+    """Start to fetch the whole row."""
+    address = side[ROWS] + row * side[STRIDE]
+    for offset in range(0, side[STRIDE], 64):
+        prefetch(address + offset)
 
 
 @compiled
