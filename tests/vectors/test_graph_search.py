@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from paceline.base.errors import ConfigError, InvalidRequest
 from paceline.vectors.bitmap import bitmap_of
 from paceline.vectors.codes import Coded, Coder, Precision
+from paceline.vectors.compiled.walk import search_graph
 from paceline.vectors.exact import nearest, recall
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
@@ -184,6 +185,18 @@ def test_a_query_alone_is_as_in_a_batch_and_in_threads(search: GraphSearch) -> N
     np.testing.assert_array_equal(shared[0], batch[0])
     np.testing.assert_array_equal(np.concatenate([ids for ids, _ in alone]), batch[0])
     np.testing.assert_array_equal(np.concatenate([found for _, found in alone]), batch[1])
+
+
+def test_read_only_queries_are_searched_without_compiling_anew(search: GraphSearch) -> None:
+    frozen = QUERIES.copy()
+    frozen.flags.writeable = False
+
+    ids, _ = search.search(frozen, 10, 64)
+    one, _ = search.search(frozen[3], 10, 64)
+
+    np.testing.assert_array_equal(ids, search.search(QUERIES, 10, 64)[0])
+    np.testing.assert_array_equal(one[0], ids[3])
+    assert len(search_graph.signatures) == 1
 
 
 def test_scores_are_those_of_the_finer_copy(search: GraphSearch) -> None:
