@@ -98,7 +98,9 @@ def columns_of(records: Sequence[Record]) -> tuple[list[Key], list[Any], list[by
     keys, metadata = [], []
     for i, record in enumerate(records):
         at = f"records[{i}]"
-        keys.append((checked_namespace(record.namespace, f"{at}.namespace"), checked_id(record.id, f"{at}.id")))
+        keys.append(
+            (checked_namespace(record.namespace, f"{at}.namespace"), checked_id(record.id, f"{at}.id"))
+        )
         metadata.append(packed_metadata(record.metadata, f"{at}.metadata"))
     return keys, [record.vector for record in records], metadata
 

@@ -26,9 +26,11 @@ def storage_error(what: str, error: OSError) -> StorageError:
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """Errors of the operating system inside become StorageError or StorageFull."""
+    """Errors of the operating system inside become StorageError or StorageFull; a missing file stays what it is."""
     try:
         yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise storage_error(what, error) from error
 

@@ -94,7 +94,9 @@ def read_header(file: Path) -> FileHeader | None:
         return None
     magic, first, durable, salt, checksum = _FILE_HEADER.unpack(octets)
     if magic != _FILE_MAGIC or checksum != _header_checksum(first, durable, salt):
-        raise StorageDamaged(f"{file} does not begin as a log does: its header was changed; restore a snapshot")
+        raise StorageDamaged(
+            f"{file} does not begin as a log does: its header was changed; restore a snapshot"
+        )
     return FileHeader(first, durable, salt)
 
 
@@ -140,7 +142,11 @@ def _frame_at(octets: memoryview, place: int, salt: int) -> Frame | None:
         return None
     magic, length, number, durable, checksum = _FRAME_HEADER.unpack_from(octets, place)
     payload = octets[begin : begin + length]
-    if magic != _FRAME_MAGIC or len(payload) < length or _checksum(salt, number, durable, payload) != checksum:
+    if (
+        magic != _FRAME_MAGIC
+        or len(payload) < length
+        or _checksum(salt, number, durable, payload) != checksum
+    ):
         return None
     return Frame(number, durable, payload, place, begin + length)
 

@@ -21,10 +21,15 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     dimensions: Annotated[int, knob("Numbers in a vector.", ge=1, le=65_536, unit="dimensions")]
     metric: Annotated[Metric, knob("What near means.", quality=True)] = "cosine"
-    precision: Annotated[Precision, knob("How the vectors that are searched are held.", quality=True)] = "int8"
+    precision: Annotated[Precision, knob("How the vectors that are searched are held.", quality=True)] = (
+        "int8"
+    )
     rescore: Annotated[
         Rescore,
-        knob("Copy on which the best candidates are scored again; `none` only for fp32, fp16, bf16.", quality=True),
+        knob(
+            "Copy on which the best candidates are scored again; `none` only for fp32, fp16, bf16.",
+            quality=True,
+        ),
     ] = "fp16"
     reduction: Annotated[Reduction, knob("How dimensions are left out.", quality=True)] = "none"
     kept: Annotated[int, knob("Dimensions that are kept; 0 keeps all.", ge=0, le=65_536, quality=True)] = 0
@@ -35,7 +40,9 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"precision {self.precision!r} without a copy to re-score on would lose the vectors; use rescore fp16",
                 param="rescore",
             )
-        if self.kept > self.dimensions or (self.reduction == "none" and self.kept not in {0, self.dimensions}):
+        if self.kept > self.dimensions or (
+            self.reduction == "none" and self.kept not in {0, self.dimensions}
+        ):
             raise InvalidRequest(
                 f"{self.kept} of {self.dimensions} dimensions cannot be kept by reduction {self.reduction!r}; "
                 "keep fewer, by truncate or pca",
@@ -76,7 +83,8 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The graph, and how far a search goes in it."""
 
     m: Annotated[
-        int, knob("Neighbours of a vector on each level of the graph.", ge=2, le=512, quality=True, cost="memory")
+        int,
+        knob("Neighbours of a vector on each level of the graph.", ge=2, le=512, quality=True, cost="memory"),
     ] = 16
     ef_construction: Annotated[
         int, knob("Candidates for the neighbours of a vector.", ge=1, le=10_000, quality=True, cost="cpu")
@@ -114,8 +122,19 @@ class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When fresh writes become files, when files are joined under one graph, and what that may take."""
 
     seal_rows: Annotated[
-        int, knob("Fresh records that are written as a segment.", ge=16, le=1_000_000, unit="records", cost="latency")
+        int,
+        knob(
+            "Fresh records that are written as a segment.",
+            ge=16,
+            le=1_000_000,
+            unit="records",
+            cost="latency",
+        ),
     ] = 8_192
+    log_mb: Annotated[
+        int,
+        knob("Log at which fresh records are written as a segment, however few.", ge=1, le=4096, unit="MiB"),
+    ] = 256
     most_sealing: Annotated[
         int, knob("Full sets of fresh records not yet written, at which writers wait.", ge=1, le=64)
     ] = 4
@@ -137,11 +156,21 @@ class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.2
     threads: Annotated[
         int,
-        knob("Threads that build a graph; 0 takes half of this process's cores.", ge=0, le=1024, unit="threads", cost="cpu"),
+        knob(
+            "Threads that build a graph; 0 takes half of this process's cores.",
+            ge=0,
+            le=1024,
+            unit="threads",
+            cost="cpu",
+        ),
     ] = 0
     process_rows: Annotated[
         int,
-        knob("Records from which a graph is built in a process of its own, of lowest priority.", ge=0, unit="records"),
+        knob(
+            "Records from which a graph is built in a process of its own, of lowest priority.",
+            ge=0,
+            unit="records",
+        ),
     ] = 20_000
     verify_at_open: Annotated[
         bool, knob("Read all files against their checksums after opening, in the background.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,13 +9,12 @@ import msgspec
 import xxhash
 
 from paceline.base.errors import InvalidRequest
+from paceline.vectors.metadata import checked_metadata
 from paceline.vectors.metric import Floats
 
 MOST_ID_BYTES: Final = 512
 MOST_NAMESPACE_BYTES: Final = 128
 MOST_METADATA_BYTES: Final = 40_960
-_INT64: Final = range(-(1 << 63), 1 << 63)
-_FIELD_KINDS: Final = "text, a number, true or false, or a list of texts"
 
 Metadata = dict[str, Any]
 Key = tuple[str, str]
@@ -62,7 +60,8 @@ def checked_namespace(name: Any, param: str = "namespace") -> str:
     """`name` if it can name a namespace; the empty one is the default."""
     if not isinstance(name, str) or "\0" in name:
         raise InvalidRequest(
-            f"namespace is {name!r}; send a text of at most {MOST_NAMESPACE_BYTES} bytes without NUL", param=param
+            f"namespace is {name!r}; send a text of at most {MOST_NAMESPACE_BYTES} bytes without NUL",
+            param=param,
         )
     _checked_length(name, MOST_NAMESPACE_BYTES, "namespace", param)
     return name
@@ -78,37 +77,15 @@ def _checked_length(name: str, most: int, what: str, param: str) -> None:
 
 
 def packed_metadata(metadata: Mapping[str, Any] | None, param: str = "metadata") -> bytes:
-    """`metadata` as msgpack, empty for none. InvalidRequest on a field that cannot be filtered by."""
+    """`metadata` as msgpack, empty for none. InvalidRequest on a field that cannot be kept, or too many of them."""
     if not metadata:
         return b""
-    if not isinstance(metadata, Mapping):
-        raise InvalidRequest(f"metadata is {type(metadata).__name__}; send an object", param=param)
-    for field, value in metadata.items():
-        if not isinstance(field, str) or not field or field.startswith("$"):
-            raise InvalidRequest(f"field {field!r}: a name is a text that does not begin with $", param=param)
-        if not _is_field_value(value):
-            raise InvalidRequest(f"field {field!r} is {value!r:.60}; send {_FIELD_KINDS}", param=f"{param}.{field}")
-    try:
-        packed = _encoder.encode(dict(metadata))
-    except (UnicodeEncodeError, msgspec.MsgspecError) as error:
-        raise InvalidRequest(f"metadata cannot be stored ({error}); send text and numbers", param=param) from None
+    packed = _encoder.encode(checked_metadata(metadata, param))
     if len(packed) > MOST_METADATA_BYTES:
-        raise InvalidRequest(f"metadata has {len(packed)} bytes; {MOST_METADATA_BYTES} is the most", param=param)
+        raise InvalidRequest(
+            f"metadata has {len(packed)} bytes; {MOST_METADATA_BYTES} is the most", param=param
+        )
     return packed
-
-
-def _is_field_value(value: Any) -> bool:
-    match value:
-        case bool() | str():
-            return True
-        case int():
-            return value in _INT64
-        case float():
-            return math.isfinite(value)
-        case list() | tuple():
-            return all(isinstance(item, str) for item in value)
-        case _:
-            return False
 
 
 def unpacked_metadata(packed: bytes) -> Metadata | None:

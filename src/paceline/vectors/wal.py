@@ -82,7 +82,9 @@ class Log:
     def append(self, payload: bytes) -> int:
         """Write a frame; returns its number, for `commit`. One caller at a time. StorageFull leaves nothing behind."""
         if len(payload) > MOST_PAYLOAD:
-            raise PayloadTooLarge(f"a batch of {len(payload)} bytes; {MOST_PAYLOAD} is the most, send it in parts")
+            raise PayloadTooLarge(
+                f"a batch of {len(payload)} bytes; {MOST_PAYLOAD} is the most, send it in parts"
+            )
         if self.failure is not None:
             raise StorageError(f"the log {self.folder} is in doubt since {self.failure.message}")
         number = self.written + 1
@@ -108,8 +110,12 @@ class Log:
                 return  # the current file is empty
             while self.durable < wanted or self._is_lost(wanted):
                 if self.failure is not None or self._is_lost(wanted):
-                    reason = self.failure.message if self.failure is not None else "the log could not be synced"
-                    raise StorageError(f"the write may be lost: {reason}; read it back before it is sent again")
+                    reason = (
+                        self.failure.message if self.failure is not None else "the log could not be synced"
+                    )
+                    raise StorageError(
+                        f"the write may be lost: {reason}; read it back before it is sent again"
+                    )
                 if self._syncing:
                     self._turn.wait()
                 else:
