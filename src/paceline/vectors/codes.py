@@ -61,9 +61,7 @@ class Coder(msgspec.Struct, frozen=True, eq=False):
     """Makes rows of vectors, with parameters learned from a sample."""
 
     shape: CoderShape
-    offset: (
-        Floats  # (d,) int8: the number of code 0; binary: the rotated centre under cosine and dot, else zeros
-    )
+    offset: Floats  # (d,) int8: the number of code 0; binary: the rotated centre under cosine and dot, else zeros
     step: Floats  # (d,) int8: what one code more adds; otherwise ones
     rotation: Floats  # (d, d) binary; otherwise (0, 0)
     centre: Floats  # (d,) binary: mean of the sample; otherwise (0,)
@@ -78,11 +76,7 @@ class Coder(msgspec.Struct, frozen=True, eq=False):
             raise InvalidRequest("a coder learns from at least one vector; the sample is empty")
         dimensions = vectors.shape[1]
         shape = CoderShape(precision, metric, dimensions)
-        zeros, ones, none = (
-            np.zeros(dimensions, np.float32),
-            np.ones(dimensions, np.float32),
-            np.zeros(0, np.float32),
-        )
+        zeros, ones, none = np.zeros(dimensions, np.float32), np.ones(dimensions, np.float32), np.zeros(0, np.float32)
         if precision == "int8":
             low, high = np.quantile(vectors, [SHARE_CUT, 1 - SHARE_CUT])
             step = max((high - low) / 255, np.finfo(np.float32).tiny)
@@ -211,11 +205,7 @@ class Coder(msgspec.Struct, frozen=True, eq=False):
                 whole = np.rint(weights / scale)
                 middle = of.MIDDLE if self.shape.precision == "int8" else 0
                 constant = asked @ (self.offset + middle * self.step.astype(np.float64))
-                codes = (
-                    self._signs(rows)
-                    if middle == 0
-                    else rows[:, : self.shape.dimensions].astype(np.float64) - middle
-                )
+                codes = self._signs(rows) if middle == 0 else rows[:, : self.shape.dimensions].astype(np.float64) - middle
                 product = scale * (whole @ codes.T.astype(np.float64))
                 if middle == 0:
                     product *= self._factor(rows, 0)

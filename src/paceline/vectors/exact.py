@@ -93,13 +93,7 @@ class ExactSearch:
         return rows_of(allowed if deleted is None else allowed & ~deleted, count)
 
     def _scan(
-        self,
-        chosen: NDArray[np.int32] | None,
-        turned: Floats,
-        asked: Floats,
-        ids: NDArray[np.int32],
-        found: Floats,
-        final: int,
+        self, chosen: NDArray[np.int32] | None, turned: Floats, asked: Floats, ids: NDArray[np.int32], found: Floats, final: int
     ) -> None:
         size = 1 if len(asked) == 1 else _QUERIES_AT_ONCE
         free = self._free[size]

@@ -33,13 +33,7 @@ class Graph(msgspec.Struct, frozen=True, eq=False):
 
     @classmethod
     def build(
-        cls,
-        vectors: Any,
-        metric: Metric = "cosine",
-        *,
-        m: int = 16,
-        ef_construction: int = 200,
-        threads: int = 0,
+        cls, vectors: Any, metric: Metric = "cosine", *, m: int = 16, ef_construction: int = 200, threads: int = 0
     ) -> Self:
         """The HNSW graph of `vectors` (n, d) on `threads` threads (0: all cores); blocks, lets other threads run."""
         if not 2 <= m <= MOST_LINKS or ef_construction < 1:
@@ -93,11 +87,7 @@ class Graph(msgspec.Struct, frozen=True, eq=False):
         record = np.zeros(of.GRAPH, np.int64)
         record[of.BASE], record[of.WIDTH] = self.base.ctypes.data, self.base.shape[1]
         record[of.UPPER], record[of.UPPER_WIDTH] = self.upper.ctypes.data, self.upper.shape[1]
-        record[of.UPPER_AT], record[of.ENTRY], record[of.LEVELS] = (
-            self.upper_at.ctypes.data,
-            self.entry,
-            self.levels,
-        )
+        record[of.UPPER_AT], record[of.ENTRY], record[of.LEVELS] = self.upper_at.ctypes.data, self.entry, self.levels
         return record
 
 

@@ -40,9 +40,7 @@ class GraphSearch:
     def __init__(self, graph: Graph, coded: Coded, rescore: Coded | None = None) -> None:
         for name, rows in (("codes", coded), ("re-scoring copy", rescore)):
             if rows is not None and len(rows) != len(graph):
-                raise InvalidRequest(
-                    f"the graph has {len(graph)} rows, the {name} {len(rows)}; encode the same vectors"
-                )
+                raise InvalidRequest(f"the graph has {len(graph)} rows, the {name} {len(rows)}; encode the same vectors")
         self.graph = graph
         self.coded = coded
         self.rescore = rescore
@@ -80,11 +78,7 @@ class GraphSearch:
             need = min(good, max(k, final))
             room = min(max(room, 2 * need * len(self.graph) // max(1, good)), max(room, _ROOM_MOST))
         steps = max(ef, need * len(self.graph) // max(1, good))
-        if (
-            plan == "scan"
-            or good == 0
-            or (plan == "auto" and good <= _SCANNED_A_STEP * steps and good < len(self.graph))
-        ):
+        if plan == "scan" or good == 0 or (plan == "auto" and good <= _SCANNED_A_STEP * steps and good < len(self.graph)):
             return self.exact.search(
                 asked, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )

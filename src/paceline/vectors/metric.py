@@ -31,9 +31,7 @@ def checked(vectors: Any, dimensions: int | None = None) -> Floats:
         raise InvalidRequest(
             f"vectors have {rows.shape[1]} dimensions, the index has {dimensions}; embed them with the index's model"
         )
-    if not np.isfinite(
-        rows.sum()
-    ):  # a sum is finite unless an element is not, or it overflows: look closer then
+    if not np.isfinite(rows.sum()):  # a sum is finite unless an element is not, or it overflows: look closer then
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(bad):
             raise InvalidRequest(f"vector {bad[0]} holds NaN or an infinity; send finite numbers")
@@ -45,9 +43,7 @@ def normalised(vectors: Floats) -> Floats:
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
     if not lengths.all():
         row = int(np.flatnonzero(lengths == 0)[0])
-        raise InvalidRequest(
-            f"vector {row} is all zeros, which has no cosine; send another or use the metric dot"
-        )
+        raise InvalidRequest(f"vector {row} is all zeros, which has no cosine; send another or use the metric dot")
     return (vectors / lengths[:, None]).astype(np.float32)
 
 

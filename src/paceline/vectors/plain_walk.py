@@ -12,13 +12,7 @@ Order = Callable[[int], int]
 
 
 def plain_walk(
-    graph: Graph,
-    order: Order,
-    ef: int,
-    *,
-    room: int = 0,
-    need: int = 0,
-    may_return: Callable[[int], bool] | None = None,
+    graph: Graph, order: Order, ef: int, *, room: int = 0, need: int = 0, may_return: Callable[[int], bool] | None = None
 ) -> list[int]:
     """The rows of the pool that may be returned, best first.
 

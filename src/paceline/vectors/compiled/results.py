@@ -31,9 +31,7 @@ def _gather(exact: Any, request: Any, pool: int, count: int) -> int:
 
 
 @compiled
-def write_results(
-    sides: Any, request: Any, pool: int, count: int, states: Any, ids: Any, scores: Any
-) -> None:
+def write_results(sides: Any, request: Any, pool: int, count: int, states: Any, ids: Any, scores: Any) -> None:
     """Best TOP of the pool's rows that may be returned, the first FINAL of them re-scored; -1 where there are no more.
 
     `sides` and `states` are those of the codes and of the re-scoring copy.
