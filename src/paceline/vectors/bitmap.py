@@ -1,4 +1,4 @@
-"""Sets of rows as bits: row i is bit i % 64 of word i // 64."""
+"""Sets of rows as bits: row i is bit i % 64 of word i // 64; bits after the last row are zero."""
 
 from __future__ import annotations
 

@@ -28,8 +28,10 @@ Precision = Literal["fp32", "fp16", "bf16", "int8", "binary"]
 Rows = NDArray[np.uint8]
 
 PRECISIONS: Final = get_args(Precision)
-SHARE_CUT: Final = 0.001
-"""Share of a sample's numbers beyond each end of the int8 range, where they are cut."""
+SHARE_CUT: Final = 0.00005
+"""Share of a sample's numbers beyond each end of the int8 range, where they are cut. Of the ten nearest of 100,000 real
+| clustered vectors int8 alone keeps 0.977 | 0.983 with 0.001, 0.990 | 0.995 with this, 0.988 | 0.992 with 0, and 0.992 |
+0.992 with a range a dimension, which an outlying dimension spoils."""
 _LINE: Final = 64
 _ENCODED_AT_ONCE: Final = 8192
 _BITS: Final = {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "binary": 1}
@@ -61,7 +63,9 @@ class Coder(msgspec.Struct, frozen=True, eq=False):
     """Makes rows of vectors, with parameters learned from a sample."""
 
     shape: CoderShape
-    offset: Floats  # (d,) int8: the number of code 0; binary: the rotated centre under cosine and dot, else zeros
+    offset: (
+        Floats  # (d,) int8: the number of code 0; binary: the rotated centre under cosine and dot, else zeros
+    )
     step: Floats  # (d,) int8: what one code more adds; otherwise ones
     rotation: Floats  # (d, d) binary; otherwise (0, 0)
     centre: Floats  # (d,) binary: mean of the sample; otherwise (0,)
@@ -76,7 +80,11 @@ class Coder(msgspec.Struct, frozen=True, eq=False):
             raise InvalidRequest("a coder learns from at least one vector; the sample is empty")
         dimensions = vectors.shape[1]
         shape = CoderShape(precision, metric, dimensions)
-        zeros, ones, none = np.zeros(dimensions, np.float32), np.ones(dimensions, np.float32), np.zeros(0, np.float32)
+        zeros, ones, none = (
+            np.zeros(dimensions, np.float32),
+            np.ones(dimensions, np.float32),
+            np.zeros(0, np.float32),
+        )
         if precision == "int8":
             low, high = np.quantile(vectors, [SHARE_CUT, 1 - SHARE_CUT])
             step = max((high - low) / 255, np.finfo(np.float32).tiny)
@@ -168,9 +176,11 @@ class Coder(msgspec.Struct, frozen=True, eq=False):
                 short = np.ascontiguousarray(rows[:, : 2 * dimensions]).view(np.uint16)
                 return (short.astype(np.uint32) << 16).view(np.float32)
             case "int8":
-                return self.offset + self.step * rows[:, :dimensions].astype(np.float32)
+                numbers: Floats = self.offset + self.step * rows[:, :dimensions].astype(np.float32)
+                return numbers
             case "binary":
-                return self.centre + (self._signs(rows) * self._factor(rows, 0)[:, None]) @ self.rotation
+                signs = self._signs(rows) * self._factor(rows, 0)[:, None]
+                return self.centre + np.asarray(signs @ self.rotation, np.float32)
 
     def _signs(self, rows: Rows) -> Floats:
         """-1 and 1 (n, d) of binary rows."""
@@ -205,7 +215,11 @@ class Coder(msgspec.Struct, frozen=True, eq=False):
                 whole = np.rint(weights / scale)
                 middle = of.MIDDLE if self.shape.precision == "int8" else 0
                 constant = asked @ (self.offset + middle * self.step.astype(np.float64))
-                codes = self._signs(rows) if middle == 0 else rows[:, : self.shape.dimensions].astype(np.float64) - middle
+                codes = (
+                    self._signs(rows)
+                    if middle == 0
+                    else rows[:, : self.shape.dimensions].astype(np.float64) - middle
+                )
                 product = scale * (whole @ codes.T.astype(np.float64))
                 if middle == 0:
                     product *= self._factor(rows, 0)
@@ -214,7 +228,8 @@ class Coder(msgspec.Struct, frozen=True, eq=False):
                 product = asked @ self.decode(rows).T.astype(np.float64)
         if self.shape.metric == "l2":
             product = 2 * product + self._factor(rows, self.shape.precision == "binary") - squares
-        return product.astype(np.float32)
+        scores: Floats = product.astype(np.float32)
+        return scores
 
 
 class Coded(msgspec.Struct, frozen=True, eq=False):

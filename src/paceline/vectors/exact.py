@@ -15,13 +15,13 @@ from paceline.vectors.bitmap import Bitmap, rows_of
 from paceline.vectors.codes import Coded
 from paceline.vectors.compiled.scan import scan_rows
 from paceline.vectors.memory import Memory
-from paceline.vectors.metric import Floats, Metric, entered, scores
+from paceline.vectors.metric import Metric, entered, scores
 from paceline.vectors.searched import (
     CANDIDATES,
     Results,
+    checked_counts,
     checked_masks,
     checked_queries,
-    checked_counts,
     empty_results,
     in_parts,
 )
@@ -42,7 +42,7 @@ class ExactSearch:
         self._coders = (coded.coder, fine.coder)
         self._free: dict[int, list[Memory]] = {1: [], _QUERIES_AT_ONCE: []}
 
-    def search(
+    def search(  # noqa: PLR0913 - keywords, each with a default
         self,
         queries: Any,
         k: int,
@@ -67,10 +67,32 @@ class ExactSearch:
         def part(which: slice) -> None:
             for start in range(which.start, which.stop, _QUERIES_AT_ONCE):
                 one = slice(start, min(which.stop, start + _QUERIES_AT_ONCE))
-                self._scan(chosen, turned[one], asked[one], ids[one], found[one], final)
+                memory = self._memory(1 if one.stop - start == 1 else _QUERIES_AT_ONCE)
+                memory.ask(ef=0, room=max(final, k), need=0, final=final, top=k, masks=(0, 0))
+                scan_rows(
+                    self._sides,
+                    memory.request,
+                    memory.states,
+                    memory.counts,
+                    len(self.coded) if chosen is None else 0,
+                    _NO_ROWS if chosen is None else chosen,
+                    turned[one],
+                    asked[one],
+                    ids[one],
+                    found[one],
+                )
+                self._free[len(memory.counts)].append(memory)
 
         in_parts(part, len(asked), threads)
         return ids, found
+
+    def _memory(self, queries: int) -> Memory:
+        """A free one; there come to be as many as threads search at once."""
+        free = self._free[queries]
+        try:
+            return free.pop()
+        except IndexError:
+            return Memory(0, self._coders, queries)
 
     def _chosen(
         self, allowed: Bitmap | None, deleted: Bitmap | None, rows: NDArray[np.int32] | None
@@ -80,7 +102,7 @@ class ExactSearch:
         if allowed is None and deleted is None and rows is None:
             return None
         if rows is not None:
-            if len(rows) and not (0 <= int(rows.min()) and int(rows.max()) < count):
+            if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < count):
                 raise InvalidRequest(f"a row is outside 0 to {count - 1}; give rows of this index")
             keep = np.ones(len(rows), np.bool_)
             for bitmap, wanted in ((allowed, 1), (deleted, 0)):
@@ -91,32 +113,6 @@ class ExactSearch:
             assert deleted is not None
             return rows_of(~deleted, count)
         return rows_of(allowed if deleted is None else allowed & ~deleted, count)
-
-    def _scan(
-        self, chosen: NDArray[np.int32] | None, turned: Floats, asked: Floats, ids: NDArray[np.int32], found: Floats, final: int
-    ) -> None:
-        size = 1 if len(asked) == 1 else _QUERIES_AT_ONCE
-        free = self._free[size]
-        try:
-            memory = free.pop()
-        except IndexError:  # as many as there are threads at once
-            memory = Memory(0, self._coders, size)
-        top = ids.shape[1]
-        memory.ask(ef=0, room=max(final, top), need=0, final=final, top=top, masks=(0, 0))
-        everything, rows = (len(self.coded), _NO_ROWS) if chosen is None else (0, chosen)
-        scan_rows(
-            self._sides,
-            memory.request,
-            memory.states,
-            memory.counts,
-            everything,
-            rows,
-            turned,
-            asked,
-            ids,
-            found,
-        )
-        free.append(memory)
 
 
 def nearest(queries: Any, vectors: Any, k: int, metric: Metric = "cosine") -> Results:

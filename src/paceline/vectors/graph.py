@@ -33,7 +33,13 @@ class Graph(msgspec.Struct, frozen=True, eq=False):
 
     @classmethod
     def build(
-        cls, vectors: Any, metric: Metric = "cosine", *, m: int = 16, ef_construction: int = 200, threads: int = 0
+        cls,
+        vectors: Any,
+        metric: Metric = "cosine",
+        *,
+        m: int = 16,
+        ef_construction: int = 200,
+        threads: int = 0,
     ) -> Self:
         """The HNSW graph of `vectors` (n, d) on `threads` threads (0: all cores); blocks, lets other threads run."""
         if not 2 <= m <= MOST_LINKS or ef_construction < 1:
@@ -48,7 +54,7 @@ class Graph(msgspec.Struct, frozen=True, eq=False):
         import faiss  # noqa: PLC0415 - 0.2 s that a search never needs
 
         kind = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
-        index = faiss.IndexHNSWSQ(rows.shape[1], faiss.ScalarQuantizer.QT_8bit, m, kind)
+        index = faiss.IndexHNSWSQ(rows.shape[1], faiss.ScalarQuantizer.QT_8bit, m, kind)  # type: ignore[arg-type]  # its stubs are wrong
         index.hnsw.efConstruction = ef_construction
         before = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(threads or before)
@@ -87,7 +93,11 @@ class Graph(msgspec.Struct, frozen=True, eq=False):
         record = np.zeros(of.GRAPH, np.int64)
         record[of.BASE], record[of.WIDTH] = self.base.ctypes.data, self.base.shape[1]
         record[of.UPPER], record[of.UPPER_WIDTH] = self.upper.ctypes.data, self.upper.shape[1]
-        record[of.UPPER_AT], record[of.ENTRY], record[of.LEVELS] = self.upper_at.ctypes.data, self.entry, self.levels
+        record[of.UPPER_AT], record[of.ENTRY], record[of.LEVELS] = (
+            self.upper_at.ctypes.data,
+            self.entry,
+            self.levels,
+        )
         return record
 
 

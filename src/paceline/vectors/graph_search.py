@@ -21,9 +21,9 @@ from paceline.vectors.memory import Memory
 from paceline.vectors.searched import (
     CANDIDATES,
     Results,
+    checked_counts,
     checked_masks,
     checked_queries,
-    checked_counts,
     empty_results,
     in_parts,
 )
@@ -40,7 +40,9 @@ class GraphSearch:
     def __init__(self, graph: Graph, coded: Coded, rescore: Coded | None = None) -> None:
         for name, rows in (("codes", coded), ("re-scoring copy", rescore)):
             if rows is not None and len(rows) != len(graph):
-                raise InvalidRequest(f"the graph has {len(graph)} rows, the {name} {len(rows)}; encode the same vectors")
+                raise InvalidRequest(
+                    f"the graph has {len(graph)} rows, the {name} {len(rows)}; encode the same vectors"
+                )
         self.graph = graph
         self.coded = coded
         self.rescore = rescore
@@ -51,7 +53,7 @@ class GraphSearch:
         self._coders = (coded.coder, fine.coder)
         self._free: list[Memory] = []
 
-    def search(
+    def search(  # noqa: PLR0913 - keywords, each with a default
         self,
         queries: Any,
         k: int,
@@ -71,6 +73,8 @@ class GraphSearch:
         checked_counts(k, candidates)
         asked = checked_queries(queries, self.coded)
         masks = checked_masks(allowed, deleted, len(self.graph))
+        if len(self.graph) == 0:
+            return empty_results(len(asked), k)
         final = candidates if self.rescore is not None else 0
         need, room, good = 0, max(ef, k, final), len(self.graph)
         if allowed is not None or deleted is not None:
@@ -78,7 +82,11 @@ class GraphSearch:
             need = min(good, max(k, final))
             room = min(max(room, 2 * need * len(self.graph) // max(1, good)), max(room, _ROOM_MOST))
         steps = max(ef, need * len(self.graph) // max(1, good))
-        if plan == "scan" or good == 0 or (plan == "auto" and good <= _SCANNED_A_STEP * steps and good < len(self.graph)):
+        if (
+            plan == "scan"
+            or good == 0
+            or (plan == "auto" and good <= _SCANNED_A_STEP * steps and good < len(self.graph))
+        ):
             return self.exact.search(
                 asked, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
@@ -87,7 +95,7 @@ class GraphSearch:
         short = np.zeros(len(asked), np.int8)
 
         def part(which: slice) -> None:
-            memory = self._free.pop() if self._free else Memory(len(self.graph), self._coders)
+            memory = self._memory()
             memory.ask(ef=max(ef, k), room=room, need=need, final=final, top=k, masks=masks)
             search_graph(
                 self._graph,
@@ -109,6 +117,13 @@ class GraphSearch:
                 asked[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
         return ids, scores
+
+    def _memory(self) -> Memory:
+        """A free one; there come to be as many as threads search at once."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Memory(len(self.graph), self._coders)
 
     def _good(self, allowed: Bitmap | None, deleted: Bitmap | None) -> int:
         """Rows that may be returned."""

@@ -35,7 +35,9 @@ class Memory:
         self.request[of.CODE] = self._codes.ctypes.data
         self.request[of.EXACT_CODE] = self._codes.ctypes.data + code_bytes
 
-    def ask(self, *, ef: int, room: int, need: int, final: int, top: int, masks: tuple[int, int]) -> None:
+    def ask(  # noqa: PLR0913 - the request's fields, by name
+        self, *, ef: int, room: int, need: int, final: int, top: int, masks: tuple[int, int]
+    ) -> None:
         """Write the request; `masks` are the addresses of the bitmaps of allowed and deleted rows, 0 for none."""
         request = self.request
         wanted = (len(self.counts)) * room + 1

@@ -31,10 +31,9 @@ def checked(vectors: Any, dimensions: int | None = None) -> Floats:
         raise InvalidRequest(
             f"vectors have {rows.shape[1]} dimensions, the index has {dimensions}; embed them with the index's model"
         )
-    if not np.isfinite(rows.sum()):  # a sum is finite unless an element is not, or it overflows: look closer then
+    if not np.isfinite(rows).all():
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if len(bad):
-            raise InvalidRequest(f"vector {bad[0]} holds NaN or an infinity; send finite numbers")
+        raise InvalidRequest(f"vector {bad[0]} holds NaN or an infinity; send finite numbers")
     return rows
 
 
@@ -43,8 +42,11 @@ def normalised(vectors: Floats) -> Floats:
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
     if not lengths.all():
         row = int(np.flatnonzero(lengths == 0)[0])
-        raise InvalidRequest(f"vector {row} is all zeros, which has no cosine; send another or use the metric dot")
-    return (vectors / lengths[:, None]).astype(np.float32)
+        raise InvalidRequest(
+            f"vector {row} is all zeros, which has no cosine; send another or use the metric dot"
+        )
+    unit: Floats = (vectors / lengths[:, None]).astype(np.float32)
+    return unit
 
 
 def entered(vectors: Any, metric: Metric, dimensions: int | None = None) -> Floats:
@@ -55,10 +57,11 @@ def entered(vectors: Any, metric: Metric, dimensions: int | None = None) -> Floa
 
 def scores(queries: Floats, vectors: Floats, metric: Metric) -> Floats:
     """Scores (q, n) of entered vectors (n, d) for entered queries (q, d): one matrix product."""
-    product = queries @ vectors.T
+    product: Floats = queries @ vectors.T
     if metric != "l2":
         return product
     product *= 2
     product -= np.einsum("nd,nd->n", vectors, vectors)[None, :]
     product -= np.einsum("nd,nd->n", queries, queries)[:, None]
-    return np.minimum(product, np.float32(0.0), out=product)
+    np.minimum(product, np.float32(0.0), out=product)
+    return product

@@ -11,8 +11,14 @@ Order = Callable[[int], int]
 """What orders a row: higher is better."""
 
 
-def plain_walk(
-    graph: Graph, order: Order, ef: int, *, room: int = 0, need: int = 0, may_return: Callable[[int], bool] | None = None
+def plain_walk(  # noqa: PLR0913 - keywords, each with a default
+    graph: Graph,
+    order: Order,
+    ef: int,
+    *,
+    room: int = 0,
+    need: int = 0,
+    may_return: Callable[[int], bool] | None = None,
 ) -> list[int]:
     """The rows of the pool that may be returned, best first.
 

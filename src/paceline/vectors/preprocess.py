@@ -35,7 +35,9 @@ class Preprocess(msgspec.Struct, frozen=True, eq=False):
     directions: Floats  # (kept, d) pca; otherwise (0, 0)
 
     @classmethod
-    def learn(cls, sample: Any, reduction: Reduction = "none", kept: int = 0, metric: Metric = "cosine") -> Self:
+    def learn(
+        cls, sample: Any, reduction: Reduction = "none", kept: int = 0, metric: Metric = "cosine"
+    ) -> Self:
         """A preprocessing for vectors like those of `sample` (n, d) that leaves `kept` dimensions (0: all).
 
         ConfigError if `kept` is more than d, or, for pca, than n.
@@ -44,13 +46,17 @@ class Preprocess(msgspec.Struct, frozen=True, eq=False):
         dimensions = vectors.shape[1]
         left = kept or dimensions
         if not 1 <= left <= dimensions or (reduction == "none" and left != dimensions):
-            raise ConfigError(f"{kept} of {dimensions} dimensions cannot be kept by {reduction!r}; keep fewer, by pca")
+            raise ConfigError(
+                f"{kept} of {dimensions} dimensions cannot be kept by {reduction!r}; keep fewer, by pca"
+            )
         shape = PreprocessShape(reduction, metric, dimensions, left)
         nothing = np.zeros(0, np.float32)
         if reduction != "pca":
             return cls(shape, nothing, nothing.reshape(0, 0))
         if len(vectors) < left:
-            raise ConfigError(f"pca of {left} dimensions learns from {left} vectors or more, the sample has {len(vectors)}")
+            raise ConfigError(
+                f"pca of {left} dimensions learns from {left} vectors or more, the sample has {len(vectors)}"
+            )
         # Distances do not change when all vectors move, inner products do: only l2 may take the mean away.
         centre = vectors.mean(axis=0) if metric == "l2" else np.zeros(dimensions, np.float32)
         beside = (normalised(vectors) if metric == "cosine" else vectors) - centre
@@ -75,10 +81,12 @@ class Preprocess(msgspec.Struct, frozen=True, eq=False):
             case "truncate":
                 rows = np.ascontiguousarray(rows[:, : self.shape.kept])
             case "pca":
-                rows = (rows - self.centre) @ self.directions.T
+                rows = np.asarray((rows - self.centre) @ self.directions.T, np.float32)
         if self.shape.metric != "cosine":
             return rows
         try:
             return normalised(rows)
         except InvalidRequest as error:
-            raise InvalidRequest(f"after {self.shape.reduction} to {self.shape.kept} dimensions: {error.message}") from error
+            raise InvalidRequest(
+                f"after {self.shape.reduction} to {self.shape.kept} dimensions: {error.message}"
+            ) from error

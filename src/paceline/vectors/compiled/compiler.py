@@ -33,7 +33,9 @@ def kept(function: F) -> F:
     """
     try:
         return cast("F", numba.njit(cache=True, **_OPTIONS)(function))
-    except RuntimeError:  # neither beside the sources nor in the user's cache: each process compiles for itself
+    except (
+        RuntimeError
+    ):  # neither beside the sources nor in the user's cache: each process compiles for itself
         return cast("F", numba.njit(**_OPTIONS)(function))
 
 

@@ -68,7 +68,9 @@ def _fold(builder: ir.IRBuilder, value: ir.Value, join: Callable[[ir.Value, ir.V
         width //= 2
         low = ir.Constant(_vector(_I32, width), list(range(width)))
         high = ir.Constant(_vector(_I32, width), list(range(width, 2 * width)))
-        value = join(builder.shuffle_vector(value, nothing, low), builder.shuffle_vector(value, nothing, high))
+        value = join(
+            builder.shuffle_vector(value, nothing, low), builder.shuffle_vector(value, nothing, high)
+        )
         nothing = ir.Constant(value.type, ir.Undefined)
     return builder.extract_element(value, _I32(0))
 

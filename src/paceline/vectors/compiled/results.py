@@ -9,7 +9,7 @@ import numpy as np
 from paceline.vectors.compiled.compiler import compiled
 from paceline.vectors.compiled.instructions import read_i32, read_i64, write_i32, write_i64
 from paceline.vectors.compiled.pool import ALLOWED, insert, key_of, place_of, row_of
-from paceline.vectors.compiled.records import EXACT_CODE, FINAL, ORDERS, POOL, TOP, TOUCHED
+from paceline.vectors.compiled.records import EXACT_CODE, FINAL, ORDERS, TOP, TOUCHED
 from paceline.vectors.compiled.rows import fetch_row, orders_of, score_of
 
 
@@ -31,7 +31,9 @@ def _gather(exact: Any, request: Any, pool: int, count: int) -> int:
 
 
 @compiled
-def write_results(sides: Any, request: Any, pool: int, count: int, states: Any, ids: Any, scores: Any) -> None:
+def write_results(
+    sides: Any, request: Any, pool: int, count: int, states: Any, ids: Any, scores: Any
+) -> None:
     """Best TOP of the pool's rows that may be returned, the first FINAL of them re-scored; -1 where there are no more.
 
     `sides` and `states` are those of the codes and of the re-scoring copy.

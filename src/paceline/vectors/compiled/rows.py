@@ -120,7 +120,9 @@ def _write_order(side: Any, row: int, value: float, out: int) -> None:
 
 
 @called
-def orders_of(side: Any, listed: int, first: int, count: int, query: int, state: Any, out: int) -> None:
+def orders_of(  # noqa: C901 - one branch a precision
+    side: Any, listed: int, first: int, count: int, query: int, state: Any, out: int
+) -> None:
     """What orders rows, int32 each, to `out`: of the `count` int32 rows at `listed`, or, if that is 0, from `first` on."""
     blocks, kind, alpha = side[BLOCKS], side[KIND], state[ALPHA]
     if kind == INT8 and side[SHIFTED] == 0:

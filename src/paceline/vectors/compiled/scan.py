@@ -37,7 +37,16 @@ def _scanner() -> Any:
 
     @kept
     def scan_rows(
-        sides: Any, request: Any, states: Any, counts: Any, everything: int, rows: Any, queries: Any, plain: Any, ids: Any, scores: Any
+        sides: Any,
+        request: Any,
+        states: Any,
+        counts: Any,
+        everything: int,
+        rows: Any,
+        queries: Any,
+        plain: Any,
+        ids: Any,
+        scores: Any,
     ) -> int:
         """Results of `queries` among `rows` (int32), or, if there are none, among the first `everything`.
 

@@ -163,7 +163,15 @@ def _searcher() -> Any:
 
     @kept
     def search_graph(
-        graph: Any, sides: Any, request: Any, states: Any, queries: Any, plain: Any, ids: Any, scores: Any, short: Any
+        graph: Any,
+        sides: Any,
+        request: Any,
+        states: Any,
+        queries: Any,
+        plain: Any,
+        ids: Any,
+        scores: Any,
+        short: Any,
     ) -> int:
         """Results of `queries` (q, d), as the codes want them, and `plain`, as the re-scoring copy does.
 
