@@ -46,7 +46,7 @@ def _write(file: Path, array: NDArray[Any]) -> FileEntry:
     header = BytesIO()
     npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(plain))
     digest = xxhash.xxh3_128(header.getvalue())
-    octets = memoryview(plain.reshape(-1).view(np.uint8))
+    octets = plain.reshape(-1).view(np.uint8).data
     with file.open("wb") as out:
         out.write(header.getvalue())
         for start in range(0, len(octets), _CHUNK):

@@ -66,7 +66,7 @@ class Upserts(msgspec.Struct, frozen=True, eq=False):
 
     def logged(self) -> bytes:
         """As the log holds it."""
-        octets = memoryview(np.ascontiguousarray(self.vectors).reshape(-1).view(np.uint8))
+        octets = np.ascontiguousarray(self.vectors).reshape(-1).view(np.uint8).data
         return _encoder.encode(
             _LoggedUpsert([name for _, name in self.keys], _shared(self.keys), self.metadata, octets)
         )
@@ -114,7 +114,7 @@ def checked_keys(ids: Sequence[Any], namespace: Any, param: str = "ids") -> list
 
 
 def without_doubles(keys: Sequence[Key]) -> None:
-    """InvalidRequest if a name comes twice: which of the two would be kept?"""
+    """InvalidRequest if a name comes twice, as nobody could say which of the two is kept."""
     if len(set(keys)) == len(keys):
         return
     seen: dict[Key, int] = {}

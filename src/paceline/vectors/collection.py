@@ -25,10 +25,10 @@ from paceline.vectors.batch import (
     merged_metadata,
     without_doubles,
 )
-from paceline.vectors.bitmap import rows_of
 from paceline.vectors.disk import made_folder
 from paceline.vectors.files import Files
 from paceline.vectors.filters import Filter
+from paceline.vectors.incoming import Incoming
 from paceline.vectors.metadata import merged_types
 from paceline.vectors.metric import Floats, checked
 from paceline.vectors.opening import Opened, open_folder
@@ -42,11 +42,11 @@ from paceline.vectors.record import (
     packed_metadata,
     unpacked_metadata,
 )
-from paceline.vectors.search import Found, Reach, allowed_rows, search_view
+from paceline.vectors.search import MOST_EF, Reach, live_rows, search_view
 from paceline.vectors.searched import checked_counts
 from paceline.vectors.snapshot import take_snapshot
 from paceline.vectors.stats import CollectionStats, stats_of
-from paceline.vectors.view import Part, View
+from paceline.vectors.view import View
 
 
 class Collection:
@@ -58,7 +58,7 @@ class Collection:
         self.recovery = opened.recovery
         self._opened = opened
         self._files, self._state, self._log = opened.files, opened.state, opened.log
-        self._upkeep, self._preprocess = opened.upkeep, opened.preprocess
+        self._upkeep, self._incoming = opened.upkeep, Incoming(self.schema, opened.preprocess)
         self._is_closed = False
 
     @classmethod
@@ -107,15 +107,7 @@ class Collection:
         InvalidRequest names the record at fault, StorageFull means that there was no room.
         """
         keys, vectors, metadata = columns_of(list(records))
-        try:
-            rows = (
-                np.asarray(vectors, np.float32)
-                if vectors
-                else np.zeros((0, self.schema.dimensions), np.float32)
-            )
-        except (TypeError, ValueError):
-            rows = np.stack([self._one_vector(vector, i) for i, vector in enumerate(vectors)])
-        return self._upsert(keys, self._entered(rows), metadata)
+        return self._upsert(keys, self._incoming.each(vectors), metadata)
 
     def upsert_arrays(
         self,
@@ -127,10 +119,11 @@ class Collection:
     ) -> int:
         """As `upsert`, of columns: `vectors` is (n, d), `metadata` of each record or none at all."""
         keys = checked_keys(ids, namespace)
-        rows = self._entered(np.asarray(vectors, np.float32).reshape(len(keys), -1)) if keys else vectors
+        rows = self._incoming.vectors(vectors)
         if len(rows) != len(keys) or (metadata is not None and len(metadata) != len(keys)):
             raise InvalidRequest(
-                f"{len(keys)} ids, {len(rows)} vectors; send one of each, and metadata of each or none"
+                f"{len(keys)} ids, {len(rows)} vectors; send one of each, and metadata of each or none",
+                param="ids",
             )
         packed = [
             packed_metadata(one, f"metadata[{i}]") for i, one in enumerate(metadata or [None] * len(keys))
@@ -159,7 +152,7 @@ class Collection:
     ) -> None:
         """Change a record: `vector` replaces, fields of `metadata` replace and None removes one. NotFound."""
         keys = checked_keys([id], namespace)
-        entered = None if vector is None else self._entered(checked(vector))
+        entered = None if vector is None else self._incoming.vectors(vector)
         self._upkeep.wait_for_room()
         with self._state.writing:  # nobody may write in between
             found = self._state.view.find(keys, hashes_of(keys))[0]
@@ -200,7 +193,7 @@ class Collection:
                 present = [
                     part.source.key_of(int(row))
                     for part in view.parts
-                    for row in _matching(part, namespace, wanted)
+                    for row in live_rows(part, namespace, wanted)
                 ]
                 number = self._log_and_apply(Deletes.of(present)) if present else None
         if number is not None:
@@ -268,7 +261,6 @@ class Collection:
         `filter`: only records whose metadata pass. `ef`, `candidates`: how far to look, instead of the policy's.
         """
         view, search = self._view(), self.policy.search
-        queries = self._preprocess.apply(vectors)
         reach = Reach(
             k,
             search.ef if ef is None else ef,
@@ -278,13 +270,10 @@ class Collection:
             None if filter is None or view.live == 0 else self._filter(filter, view),
         )
         checked_counts(k, reach.candidates)
-        if reach.ef < 1:
-            raise InvalidRequest(f"ef is {ef}; look at 1 vector or more", param="ef")
-        if self.schema.metric == "cosine" and not queries.any(axis=1).all():
-            row = int(np.flatnonzero(~queries.any(axis=1))[0])
-            raise InvalidRequest(f"query {row} is all zeros, which has no cosine", param="vectors")
-        found = search_view(view, queries, reach)
-        return [_matches(found, i, include_metadata, include_vectors) for i in range(len(queries))]
+        if not 1 <= reach.ef <= MOST_EF:
+            raise InvalidRequest(f"ef is {ef}; look at 1 to {MOST_EF} vectors", param="ef")
+        found = search_view(view, self._incoming.queries(vectors), reach)
+        return [found.matches(i, include_metadata, include_vectors) for i in range(len(found.rows))]
 
     def _filter(self, wanted: Mapping[str, Any], view: View) -> Filter:
         parsed = Filter.parse(wanted)
@@ -355,74 +344,3 @@ class Collection:
     def _check_open(self) -> None:
         if self._is_closed:
             raise PacelineError(f"collection {self._files.folder} is closed; open it again")
-
-    def _one_vector(self, vector: Any, row: int) -> Floats:
-        try:
-            numbers = np.asarray(vector, np.float32)
-        except (TypeError, ValueError) as error:
-            raise InvalidRequest(
-                f"record {row}: the vector is no list of numbers ({error})", param=f"records[{row}].vector"
-            ) from None
-        if numbers.shape != (self.schema.dimensions,):
-            raise InvalidRequest(
-                f"record {row}: the vector has shape {numbers.shape}, the collection wants ({self.schema.dimensions},)",
-                param=f"records[{row}].vector",
-            )
-        return numbers
-
-    def _entered(self, vectors: Any) -> Floats:
-        """Vectors as they are stored, but for their precision. InvalidRequest on what cannot be."""
-        if np.ndim(vectors) == 2 and len(vectors) == 0:
-            return np.zeros((0, self.schema.stored), np.float32)
-        try:
-            given = checked(vectors, self.schema.dimensions)
-        except InvalidRequest as error:
-            raise InvalidRequest(error.message, param="vector") from error
-        if self.schema.metric == "cosine" and not given.any(axis=1).all():
-            row = int(np.flatnonzero(~given.any(axis=1))[0])
-            raise InvalidRequest(
-                f"vector {row} is all zeros, which has no cosine; send another or use the metric dot",
-                param="vector",
-            )
-        largest = float(np.abs(given).max())
-        if largest > self.schema.largest:
-            raise InvalidRequest(
-                f"a vector holds {largest:g}, {self.schema.largest:g} is the most that is held; scale the vectors, or "
-                "make the collection with rescore bf16 or fp32",
-                param="vector",
-            )
-        return self._preprocess.apply(given)
-
-
-def _matching(part: Part, namespace: str, wanted: Filter | None) -> Any:
-    """The live rows of a part in a namespace that pass a filter."""
-    if part.live == 0:
-        return ()
-    allowed = allowed_rows(part, namespace, wanted)
-    if allowed is False:
-        return ()
-    if allowed is True:
-        return part.live_rows()
-    return rows_of(allowed if part.deleted is None else allowed & ~part.deleted, len(part.source))
-
-
-def _matches(found: Found, query: int, include_metadata: bool, include_vectors: bool) -> list[Match]:
-    matches = []
-    rows, scores, parts = (
-        found.rows[query].tolist(),
-        found.scores[query].tolist(),
-        found.part_of[query].tolist(),
-    )
-    for row, score, place in zip(rows, scores, parts, strict=True):
-        if row < 0:
-            break
-        source = found.parts[place].source
-        matches.append(
-            Match(
-                source.key_of(row)[1],
-                score,
-                unpacked_metadata(source.metadata_of(row)) if include_metadata else None,
-                source.vectors_of(np.array([row]))[0] if include_vectors else None,
-            )
-        )
-    return matches

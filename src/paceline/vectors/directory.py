@@ -29,12 +29,10 @@ class Directory(msgspec.Struct, frozen=True, eq=False):
     ) -> NDArray[np.int64]:
         """The last row of each of `keys`, -1 where there is none. `key_of` tells who a row really is."""
         found = np.full(len(keys), -1, np.int64)
+        if len(self.hashes) == 0:
+            return found
         ends = np.searchsorted(self.hashes, hashes, side="right")
-        for i in (
-            np.flatnonzero((ends > 0) & (self.hashes[np.maximum(ends, 1) - 1] == hashes))
-            if len(self.hashes)
-            else ()
-        ):
+        for i in np.flatnonzero((ends > 0) & (self.hashes[np.maximum(ends, 1) - 1] == hashes)).tolist():
             place = int(ends[i]) - 1
             while place >= 0 and self.hashes[place] == hashes[i]:
                 row = int(self.rows[place])

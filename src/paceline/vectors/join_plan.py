@@ -38,7 +38,7 @@ def to_join(parts: Sequence[Part], policy: UpkeepPolicy, *, everything: bool = F
 
 def _grown(chosen: list[Part], others: list[Part], policy: UpkeepPolicy, parts: Sequence[Part]) -> list[Part]:
     """`chosen` with the others that are not larger than what came together, smallest first, within `most_rows`."""
-    taken, total = [], 0
+    taken, total = list[Part](), 0
     for part in sorted(chosen, key=lambda part: part.live):
         if not taken or total + part.live <= policy.most_rows:
             taken.append(part)

@@ -66,7 +66,7 @@ class JoinProcess:
     def __init__(self, job: JoinJob) -> None:
         # The package as it is here, wherever the other process would look for it.
         path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "paceline.vectors.join_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -32,7 +32,7 @@ class Packed(msgspec.Struct, frozen=True, eq=False):
         return self.octets[int(self.at[row]) : int(self.at[row + 1])].tobytes()
 
     def __iter__(self) -> Iterator[bytes]:
-        memory, ends = memoryview(self.octets), self.at.tolist()
+        memory, ends = self.octets.data, self.at.tolist()
         return (bytes(memory[ends[i] : ends[i + 1]]) for i in range(len(self)))
 
     def taken(self, rows: NDArray[Any]) -> Self:

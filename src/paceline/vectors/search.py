@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from paceline.vectors.bitmap import Bitmap
+from paceline.vectors.bitmap import Bitmap, rows_of
 from paceline.vectors.filters import Filter
 from paceline.vectors.metric import Floats
+from paceline.vectors.record import Match, unpacked_metadata
 from paceline.vectors.searched import Results, empty_results
 from paceline.vectors.view import Part, View
+
+MOST_EF: Final = 10_000
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -31,6 +36,19 @@ class Found(msgspec.Struct, frozen=True, eq=False):
     part_of: NDArray[np.int32]  # (q, k) places in `parts`
     rows: NDArray[np.int32]  # (q, k), -1 where there are no more
     scores: Floats  # (q, k)
+
+    def matches(self, query: int, include_metadata: bool, include_vectors: bool) -> list[Match]:
+        """The results of one query, as callers see them."""
+        rows, places = self.rows[query].tolist(), self.part_of[query].tolist()
+        matches = []
+        for row, place, score in zip(rows, places, self.scores[query].tolist(), strict=True):
+            if row < 0:
+                break
+            source = self.parts[place].source
+            metadata = unpacked_metadata(source.metadata_of(row)) if include_metadata else None
+            vector = source.vectors_of(np.array([row]))[0] if include_vectors else None
+            matches.append(Match(source.key_of(row)[1], score, metadata, vector))
+        return matches
 
 
 def search_view(view: View, queries: Floats, reach: Reach) -> Found:
@@ -70,6 +88,18 @@ def allowed_rows(part: Part, namespace: str, wanted: Filter | None) -> Bitmap | 
     if here is not True:
         passing = passing & here
     return passing if passing.any() else False
+
+
+def live_rows(part: Part, namespace: str, wanted: Filter | None) -> list[int]:
+    """The rows of a part in a namespace that pass a filter, without deleted ones."""
+    allowed = allowed_rows(part, namespace, wanted) if part.live else False
+    if allowed is False:
+        return []
+    if allowed is True:
+        rows = part.live_rows()
+    else:
+        rows = rows_of(allowed if part.deleted is None else allowed & ~part.deleted, len(part.source))
+    return [int(row) for row in rows]
 
 
 def _best(parts: tuple[Part, ...], results: list[Results], queries: int, k: int) -> Found:

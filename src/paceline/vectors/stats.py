@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -67,11 +68,15 @@ def _namespaces(view: View) -> dict[str, int]:
         rows = part.live_rows()
         if isinstance(part.source, Segment):
             names = part.source.head.namespaces
-            found = zip(
-                names, np.bincount(part.source.namespace_of[rows], minlength=len(names)).tolist(), strict=True
+            found: Mapping[str, int] = dict(
+                zip(
+                    names,
+                    np.bincount(part.source.namespace_of[rows], minlength=len(names)).tolist(),
+                    strict=True,
+                )
             )
         else:
-            found = ((part.source.key_of(int(row))[0], 1) for row in rows)
-        for name, count in found:
+            found = Counter(part.source.key_of(row)[0] for row in rows.tolist())
+        for name, count in found.items():
             counts[name] = counts.get(name, 0) + count
     return {name: count for name, count in counts.items() if count}

@@ -139,13 +139,15 @@ class Upkeep:
 
     def _seal(self) -> bool:
         """Write the oldest frozen tail as a segment; whether there was one."""
-        if not self._state.frozen:
+        with self._state.writing:
+            frozen = self._state.frozen[0] if self._state.frozen else None
+            sealed_parts = self._state.view.sealed
+        if frozen is None:
             if self._unpublished:
                 self._publish()
             return False
-        frozen = self._state.frozen[0]
-        part = next(part for part in self._state.view.sealed if part.source is frozen.rows)
-        segment = self._files.write(sealed(frozen.rows, self._state.schema)) if part.live else None
+        live = next(part.live for part in sealed_parts if part.source is frozen.rows)
+        segment = self._files.write(sealed(frozen.rows, self._state.schema)) if live else None
         with self._state.writing:
             self._state.sealed_as(frozen, segment)
         self._publish()
