@@ -28,6 +28,7 @@ from paceline.vectors.searched import MOST_CANDIDATES, Results, empty_results
 
 _ROWS_AT_FIRST: Final = 1024
 """Rows that are scanned as they are; more have a coarse copy, learned anew each time they have doubled."""
+_LEARNED_FROM: Final = 1024
 _BLOCK: Final = 512
 """Rows whose metadata become columns once there are so many; of the rest each is asked by itself."""
 
@@ -84,7 +85,7 @@ class Tail:
         self.hashes = np.concatenate([self.hashes[:kept], np.zeros(room - kept, np.uint64)])
         if self.schema.precision in {"int8", "binary"} and kept:
             vectors = self.coder.decode(rows[:kept])
-            coder = Coder.learn(vectors, "int8", self.schema.metric)
+            coder = Coder.learn(vectors[:: kept // _LEARNED_FROM + 1], "int8", self.schema.metric)
             coarse = aligned_rows(room, coder.row_bytes)
             coarse[:kept] = coder.encode(vectors)
             self.coarse = Coded(coder, coarse)
