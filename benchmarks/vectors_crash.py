@@ -124,7 +124,9 @@ def check(folder: Path, states: list[State], starts: list[int], done: list[int])
             for number in range(starts[thread], done[thread]):
                 states[thread] = apply(states[thread], thread, number)
             found, after = held(collection, thread), apply(states[thread], thread, done[thread])
-            assert found in (states[thread], after), f"thread {thread} lost or invented records at {done[thread]}"
+            assert found in (states[thread], after), (
+                f"thread {thread} lost or invented records at {done[thread]}"
+            )
             starts[thread] = done[thread]
             if found != states[thread]:
                 states[thread], starts[thread], kept = after, done[thread] + 1, kept + 1

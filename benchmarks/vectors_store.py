@@ -42,7 +42,9 @@ def load(collection: Collection, vectors: np.ndarray, first: int = 0, pace: floa
                 return
             part = vectors[start : start + BATCH]
             time.sleep(max(0.0, started_at + start / pace - time.perf_counter()))
-            collection.upsert_arrays([f"v{first + start + i}" for i in range(len(part))], part, [{"n": start}] * len(part))
+            collection.upsert_arrays(
+                [f"v{first + start + i}" for i in range(len(part))], part, [{"n": start}] * len(part)
+            )
 
     threads = [threading.Thread(target=write) for _ in range(WRITERS)]
     started_at = time.perf_counter()
@@ -53,7 +55,9 @@ def load(collection: Collection, vectors: np.ndarray, first: int = 0, pace: floa
     return len(vectors) / (time.perf_counter() - started_at)
 
 
-def latencies(collection: Collection, queries: np.ndarray, until: threading.Event | None, least: int = 1000) -> np.ndarray:
+def latencies(
+    collection: Collection, queries: np.ndarray, until: threading.Event | None, least: int = 1000
+) -> np.ndarray:
     """Milliseconds of searches, one after another; at a pace of at most 200 a second beside writers."""
     found = []
     while len(found) < least or (until is not None and not until.is_set()):
@@ -78,7 +82,9 @@ def quality(collection: Collection, queries: np.ndarray, truth: np.ndarray) -> t
 
 
 def show(name: str, times: np.ndarray) -> None:
-    print(f"{name}: p50 {np.percentile(times, 50):.2f} ms, p99 {np.percentile(times, 99):.2f} ms ({len(times)})")
+    print(
+        f"{name}: p50 {np.percentile(times, 50):.2f} ms, p99 {np.percentile(times, 99):.2f} ms ({len(times)})"
+    )
 
 
 def opened(folder: Path) -> None:
@@ -156,10 +162,14 @@ def main() -> None:
             for start in range(0, half, 1000):
                 part = chosen[start : start + 1000]
                 collection.upsert_arrays([f"v{i}" for i in part], vectors[part])
-            print(f"half deleted and written again: recall and queries/s {quality(collection, queries, truth)}")
+            print(
+                f"half deleted and written again: recall and queries/s {quality(collection, queries, truth)}"
+            )
             started_at = time.perf_counter()
             collection.settle()
-            print(f"settled after {time.perf_counter() - started_at:.1f} s: {quality(collection, queries, truth)}")
+            print(
+                f"settled after {time.perf_counter() - started_at:.1f} s: {quality(collection, queries, truth)}"
+            )
             print(collection.stats())
         collection.close()
         subprocess.run([sys.executable, __file__, "--open", str(folder)], check=True)

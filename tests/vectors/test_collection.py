@@ -11,8 +11,16 @@ import pytest
 from collections_of import DIMENSIONS, SMALL, STILL, add, filled, ids_of, names, policy, vector, vectors
 from test_wal import room_for
 
-from paceline.base.errors import FolderInUse, InvalidRequest, NotFound, PacelineError, StorageFull
+from paceline.base.errors import (
+    FolderInUse,
+    InvalidRequest,
+    NotFound,
+    PacelineError,
+    StorageError,
+    StorageFull,
+)
 from paceline.vectors.collection import Collection
+from paceline.vectors.exact import nearest, recall
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import Record
 
@@ -134,7 +142,9 @@ def test_while_loading_no_graph_is_built(tmp_path: Path) -> None:
             assert collection.stats().rows_with_graph == 0
         collection.settle()
 
-        assert collection.stats().rows_with_graph == collection.stats().records - collection.stats().rows_scanned
+        assert (
+            collection.stats().rows_with_graph == collection.stats().records - collection.stats().rows_scanned
+        )
         assert collection.stats().rows_with_graph > 0
 
 
@@ -154,7 +164,12 @@ def test_readers_see_whole_writes_only(tmp_path: Path) -> None:
 
         def read() -> None:
             while not stop.is_set():
-                seen.append({match.metadata["n"] for match in collection.query(vector(0), 20, include_metadata=True)[0]})
+                seen.append(
+                    {
+                        match.metadata["n"]
+                        for match in collection.query(vector(0), 20, include_metadata=True)[0]
+                    }
+                )
                 seen.append(len(collection.query(vector(0), 20)[0]))
 
         collection.upsert_arrays(ids, vectors(10), [{"n": -1}] * 10)
@@ -183,7 +198,9 @@ def test_many_writers_and_a_small_store_lose_nothing(tmp_path: Path) -> None:
         assert collection.stats().records == 400
 
 
-@pytest.mark.parametrize(("metric", "precision", "rescore"), [("l2", "binary", "fp32"), ("dot", "bf16", "none")])
+@pytest.mark.parametrize(
+    ("metric", "precision", "rescore"), [("l2", "binary", "fp32"), ("dot", "bf16", "none")]
+)
 def test_other_metrics_and_precisions_give_back_what_was_written(
     tmp_path: Path, metric: Any, precision: Any, rescore: Any
 ) -> None:
@@ -253,7 +270,10 @@ def test_a_bad_query_is_told_what_is_wrong(tmp_path: Path, asked: dict[str, Any]
 
 
 def test_numbers_beyond_the_stored_precision_are_refused_before_they_are_logged(tmp_path: Path) -> None:
-    with filled(tmp_path / "c", 0, metric="dot") as collection, pytest.raises(InvalidRequest, match="rescore bf16"):
+    with (
+        filled(tmp_path / "c", 0, metric="dot") as collection,
+        pytest.raises(InvalidRequest, match="rescore bf16"),
+    ):
         collection.upsert([Record("a", [70_000.0] * 8)])
 
 
@@ -264,9 +284,8 @@ def test_too_many_records_in_one_write_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_second_owner_of_the_folder_is_told_who_has_it(tmp_path: Path) -> None:
-    with filled(tmp_path / "c", 20):
-        with pytest.raises(FolderInUse, match="is open in process"):
-            Collection.open(tmp_path / "c")
+    with filled(tmp_path / "c", 20), pytest.raises(FolderInUse, match="is open in process"):
+        Collection.open(tmp_path / "c")
     Collection.open(tmp_path / "c").close()
 
 
@@ -293,7 +312,9 @@ def test_without_room_a_write_fails_reads_go_on_and_writes_again_once_there_is(t
         assert sorted(ids_of(again)) == sorted([*names(40), *names(20, 200)])
 
 
-def test_without_room_for_a_segment_fresh_records_stay_in_the_log_and_are_sealed_later(tmp_path: Path) -> None:
+def test_without_room_for_a_segment_fresh_records_stay_in_the_log_and_are_sealed_later(
+    tmp_path: Path,
+) -> None:
     how = policy(seal_rows=64, graph_rows=10_000)
     with filled(tmp_path / "c", 60, how) as collection:
         with room_for(4_500):
@@ -309,6 +330,53 @@ def test_without_room_for_a_segment_fresh_records_stay_in_the_log_and_are_sealed
 
         assert collection.stats().segments == 1
         assert len(ids_of(collection)) == 81
+
+
+def test_after_a_failed_fsync_the_next_write_makes_all_of_it_durable_elsewhere(tmp_path: Path) -> None:
+    """The first caller is told that its write may be lost; as it was seen, it becomes a segment."""
+
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with filled(tmp_path / "c", 40, STILL) as collection:
+        sync = collection._log._sync
+        collection._log._sync = fail
+        with pytest.raises(StorageError, match="may be lost"):
+            add(collection, 20, 40)
+        collection._log._sync = sync
+        add(collection, 20, 60)
+        collection.settle()
+
+        assert collection.stats().segments == 1
+        assert len(ids_of(collection)) == 80
+    with Collection.open(tmp_path / "c", policy=STILL) as again:
+        assert sorted(ids_of(again)) == sorted(names(80))
+
+
+def test_recall_after_half_was_deleted_and_written_again_is_that_of_a_fresh_build(tmp_path: Path) -> None:
+    draw = np.random.default_rng(8)
+    rows = draw.standard_normal((4000, 24)).astype(np.float32)
+    queries = draw.standard_normal((200, 24)).astype(np.float32)
+    truth, _ = nearest(queries, rows, 10)
+
+    def recall_of(collection: Collection) -> float:
+        found = [[int(match.id) for match in matches] for matches in collection.query(queries, 10, ef=60)]
+        return recall(np.array(found, np.int32), truth)
+
+    how = policy(seal_rows=500, graph_rows=1000)
+    with Collection.create(tmp_path / "c", Schema(dimensions=24), policy=how) as collection:
+        collection.upsert_arrays([str(i) for i in range(4000)], rows)
+        collection.compact()
+        fresh = recall_of(collection)
+        chosen = [str(i) for i in draw.permutation(4000)[:2000]]
+        for start in range(0, 2000, 200):
+            part = chosen[start : start + 200]
+            collection.delete(part)
+            collection.upsert_arrays(part, rows[[int(name) for name in part]])
+        collection.settle()
+
+        assert collection.stats().records == 4000
+        assert recall_of(collection) >= fresh - 0.005
 
 
 def test_the_version_counts_writes_and_survives(tmp_path: Path) -> None:
