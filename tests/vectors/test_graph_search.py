@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from paceline.base.errors import ConfigError, InvalidRequest
 from paceline.vectors.bitmap import bitmap_of
 from paceline.vectors.codes import Coded, Coder, Precision
+from paceline.vectors.compiled.walk import search_graph
 from paceline.vectors.exact import nearest, recall
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
@@ -24,10 +26,16 @@ VECTORS = clustered(COUNT)
 QUERIES = clustered(100, seed=2)
 
 
+@cache
+def graph_of(metric: Metric) -> Graph:
+    """The graph of VECTORS."""
+    return Graph.build(VECTORS, metric)
+
+
 def search_of(vectors: np.ndarray, precision: Precision = "int8", metric: Metric = "cosine") -> GraphSearch:
     coded = Coded.of(Coder.learn(vectors, precision, metric), vectors)
     fine = Coded.of(Coder.learn(vectors, "fp16", metric), vectors)
-    return GraphSearch(Graph.build(vectors, metric), coded, fine)
+    return GraphSearch(graph_of(metric) if vectors is VECTORS else Graph.build(vectors, metric), coded, fine)
 
 
 @pytest.fixture(scope="module")
@@ -38,47 +46,39 @@ def search() -> GraphSearch:
 @settings(max_examples=40, deadline=None)
 @given(
     ef=st.integers(1, 60),
-    need=st.integers(0, 30),
+    filtered=st.booleans(),
     share=st.floats(0.05, 1),
     query=st.integers(0, 99),
     metric=st.sampled_from(["cosine", "l2"]),
 )
 def test_the_walk_is_that_of_the_plain_twin(
-    ef: int, need: int, share: float, query: int, metric: Metric
+    ef: int, filtered: bool, share: float, query: int, metric: Metric
 ) -> None:
-    walk = plain_search(metric)
+    walk = unrescored(metric)
     allowed = np.random.default_rng(query).random(COUNT) < share
     order = np.asarray(walk.coded.coder.scores(QUERIES[query], walk.coded.rows)[0], np.float64)
 
-    found = walk.search(QUERIES[query], ef, ef, allowed=bitmap_of(allowed) if need else None, plan="walk")[0][
-        0
-    ]
+    bitmap = bitmap_of(allowed) if filtered else None
+    found = walk.search(QUERIES[query], ef, ef, allowed=bitmap, plan="walk")[0][0]
 
-    room = ef
-    if need:
-        good = int(allowed.sum())
-        room = min(max(ef, 2 * min(good, ef) * COUNT // good), max(ef, 4096))
+    need = min(ef, int(allowed.sum())) if filtered else 0
+    room = max(ef, min(4096, 2 * need * COUNT // int(allowed.sum())))
     scaled = np.round((order - order.min()) / (np.ptp(order) or 1) * 2**30).astype(np.int64)
     expected = plain_walk(
         walk.graph,
         lambda row: int(scaled[row]),
         ef,
         room=room,
-        need=min(ef, int(allowed.sum())) if need else 0,
-        may_return=(lambda row: bool(allowed[row])) if need else None,
+        need=need,
+        may_return=(lambda row: bool(allowed[row])) if filtered else None,
     )[:ef]
     assert [row for row in found if row >= 0] == expected
 
 
-_SEARCHES: dict[Metric, GraphSearch] = {}
-
-
-def plain_search(metric: Metric) -> GraphSearch:
-    """Codes that are exact on both sides, so that both twins see the same order."""
-    if metric not in _SEARCHES:
-        coded = Coded.of(Coder.learn(VECTORS, "int8", metric), VECTORS)
-        _SEARCHES[metric] = GraphSearch(Graph.build(VECTORS, metric), coded)
-    return _SEARCHES[metric]
+@cache
+def unrescored(metric: Metric) -> GraphSearch:
+    """Its order is that of the codes alone."""
+    return GraphSearch(graph_of(metric), Coded.of(Coder.learn(VECTORS, "int8", metric), VECTORS))
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
@@ -185,6 +185,18 @@ def test_a_query_alone_is_as_in_a_batch_and_in_threads(search: GraphSearch) -> N
     np.testing.assert_array_equal(shared[0], batch[0])
     np.testing.assert_array_equal(np.concatenate([ids for ids, _ in alone]), batch[0])
     np.testing.assert_array_equal(np.concatenate([found for _, found in alone]), batch[1])
+
+
+def test_read_only_queries_are_searched_without_compiling_anew(search: GraphSearch) -> None:
+    frozen = QUERIES.copy()
+    frozen.flags.writeable = False
+
+    ids, _ = search.search(frozen, 10, 64)
+    one, _ = search.search(frozen[3], 10, 64)
+
+    np.testing.assert_array_equal(ids, search.search(QUERIES, 10, 64)[0])
+    np.testing.assert_array_equal(one[0], ids[3])
+    assert len(search_graph.signatures) == 1
 
 
 def test_scores_are_those_of_the_finer_copy(search: GraphSearch) -> None:

@@ -31,7 +31,8 @@ from paceline.vectors.searched import (
 Plan = Literal["auto", "walk", "scan"]
 _ROOM_MOST: Final = 4096
 _SCANNED_A_STEP: Final = 80
-"""Allowed rows that are scanned in the time a walk takes for one row of its pool, measured."""
+"""Allowed rows that are scanned in the time a walk takes for one row of its pool: of 115,659 vectors of 384 bytes the two
+plans cost the same where 17 % are allowed, 20,000 rows against a pool of 190; less, as a single query scans slower."""
 
 
 class GraphSearch:

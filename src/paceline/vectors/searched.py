@@ -44,6 +44,7 @@ def checked_queries(queries: Any, coded: Coded) -> Floats:
         and queries.ndim == 1
         and len(queries) == shape.dimensions
         and queries.flags.c_contiguous
+        and queries.flags.writeable
         and 0 < float(queries.dot(queries)) < np.inf  # nothing else below can be wrong then
     ):
         return queries[None, :]
@@ -51,7 +52,7 @@ def checked_queries(queries: Any, coded: Coded) -> Floats:
     if shape.metric == "cosine" and not rows.any(axis=1).all():
         row = int(np.flatnonzero(~rows.any(axis=1))[0])
         raise InvalidRequest(f"query {row} is all zeros, which has no cosine")
-    return rows
+    return rows if rows.flags.writeable else rows.copy()  # read-only arrays would be compiled for anew
 
 
 def checked_masks(allowed: Bitmap | None, deleted: Bitmap | None, rows: int) -> tuple[int, int]:
