@@ -6,9 +6,10 @@ walk waits for memory, a scan for arithmetic.
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable
-from typing import Any, Final, Self
+from collections.abc import Callable, Sequence
+from typing import Final, Self
 
 import msgspec
 import numpy as np
@@ -16,11 +17,10 @@ import numpy as np
 from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.metric import Floats
 
-_QUERIES: Final = 6
+_QUERIES: Final = 24
 _TOGETHER: Final = 16
 _ROWS: Final = (64, 2048)
 _STEPS: Final = (32, 160)
-_REPEATS: Final = 3
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -38,21 +38,20 @@ class Costs(msgspec.Struct, frozen=True):
         """By a few searches for the segment's own vectors: some 10 ms. The segment has a row at least."""
         count = len(search.coded)
         draw = np.random.default_rng(count)
-        coder = search.coded.coder
-        own: Floats = coder.decode(search.coded.rows[draw.integers(0, count, _TOGETHER)])
+        own: Floats = search.coded.coder.decode(search.coded.rows[draw.integers(0, count, _QUERIES)])
         own += np.float32(1e-3)  # no query of zeros, which has no cosine
-        few, many = (np.sort(draw.integers(0, count, size)).astype(np.int32) for size in _ROWS)
 
-        def scan(rows: Any) -> float:
-            return _fastest(lambda query: search.exact.search(query, 10, rows=rows), own[:_QUERIES])
+        def scan_s(size: int, queries: Sequence[Floats]) -> float:
+            listed = [np.sort(draw.integers(0, count, size)).astype(np.int32) for _ in queries]
+            return _median_s(lambda i: search.exact.search(queries[i], 10, rows=listed[i]), len(queries))
 
-        def walk(steps: int) -> float:
-            return _fastest(lambda query: search.search(query, 10, steps, plan="walk"), own[:_QUERIES])
+        def walk_s(steps: int) -> float:
+            return _median_s(lambda i: search.search(own[i], 10, steps, plan="walk"), len(own))
 
-        scan_s, scan_row_s = _line(_ROWS, (scan(few), scan(many)))
-        together_s = _fastest(lambda queries: search.exact.search(queries, 10, rows=many), [own]) / _TOGETHER
-        walk_s, walk_step_s = _line(_STEPS, (walk(_STEPS[0]), walk(_STEPS[1])))
-        return cls(scan_s, scan_row_s, min(scan_row_s, together_s / _ROWS[1]), walk_s, walk_step_s)
+        scans = _line(_ROWS, (scan_s(_ROWS[0], list(own)), scan_s(_ROWS[1], list(own))))
+        together_s = scan_s(_ROWS[1], [own[:_TOGETHER]] * 3) / _TOGETHER
+        walks = _line(_STEPS, (walk_s(_STEPS[0]), walk_s(_STEPS[1])))
+        return cls(*scans, min(scans[1], together_s / _ROWS[1]), *walks)
 
     def scan(self, rows: int, queries: int = 1) -> float:
         """Seconds a query, of a scan of so many rows for so many queries at once."""
@@ -67,15 +66,15 @@ class Costs(msgspec.Struct, frozen=True):
         return max(0, int((seconds - self.walk_s) / self.walk_step_s))
 
 
-def _fastest(search: Callable[[Any], object], queries: Any) -> float:
-    """Seconds a query, of the quickest of a few rounds: what disturbs only ever adds."""
-    rounds = []
-    for _ in range(_REPEATS):
+def _median_s(search: Callable[[int], object], times: int) -> float:
+    """Seconds of the middle one of different searches: the same one again would find all it needs in the cache."""
+    search(0)
+    seconds = []
+    for i in range(times):
         started = time.perf_counter()
-        for query in queries:
-            search(query)
-        rounds.append(time.perf_counter() - started)
-    return min(rounds) / len(queries)
+        search(i)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
 
 
 def _line(sizes: tuple[int, int], seconds: tuple[float, float]) -> tuple[float, float]:

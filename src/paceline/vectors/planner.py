@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from paceline.vectors.bitmap import Bitmap, rows_of, size_of
 from paceline.vectors.costs import Costs
 from paceline.vectors.graph_search import GraphSearch
+from paceline.vectors.metric import Floats
 from paceline.vectors.searched import CANDIDATES, Results, checked_counts, checked_masks, checked_queries
 
 NEED: Final = 32
@@ -53,6 +54,20 @@ class Passing(msgspec.Struct, gc=False):
     walks: float = 0.0
     short: float = 0.0
     queries: int = 0
+    known: bool = True
+    """False once it had to make room for others."""
+
+
+class _Ask(NamedTuple):
+    """One checked call of `Planner.search`."""
+
+    queries: Floats
+    k: int
+    candidates: int
+    allowed: Bitmap
+    deleted: Bitmap | None
+    threads: int
+    passing: Passing
 
 
 class Planner:
@@ -93,80 +108,59 @@ class Planner:
         checked_counts(k, candidates)
         checked_masks(allowed, deleted, count)
         asked = checked_queries(queries, under.coded)
-        passing = self._passing(allowed)
+        ask = _Ask(asked, k, candidates, allowed, deleted, threads, self.passing(allowed))
         need = max(k, NEED, candidates if under.rescore is not None else 0)
-        steps = self._steps(passing, ef, need, len(asked))
-        if steps == 0:
-            return self._scanned(asked, k, candidates, passing, allowed, deleted, threads)
-        found = under.search(
-            asked,
-            min(need, passing.count),
+        steps = self._steps(ask.passing, ef, need, len(asked))
+        return self._scanned(ask, asked) if steps == 0 else self._walked(ask, ef, need, steps)
+
+    def _walked(self, ask: _Ask, ef: int, need: int, steps: int) -> Results:
+        """By walks of so many steps at most, and by scans for the queries whose walk came short."""
+        rows, scores = self.graph_search.search(
+            ask.queries,
+            need,
             ef,
-            candidates=candidates,
-            allowed=allowed,
-            deleted=deleted,
+            candidates=ask.candidates,
+            allowed=ask.allowed,
+            deleted=ask.deleted,
             plan="walk",
             most=steps,
-            threads=threads,
+            threads=ask.threads,
         )
-        return self._completed(found, asked, k, candidates, passing, allowed, deleted, threads)
-
-    def _completed(  # noqa: PLR0913, PLR0917 - what was asked
-        self,
-        found: Results,
-        asked: Any,
-        k: int,
-        candidates: int,
-        passing: Passing,
-        allowed: Bitmap,
-        deleted: Bitmap | None,
-        threads: int,
-    ) -> Results:
-        """The walks' results, with those of scans for queries whose walk came short."""
-        rows, scores = found
-        short = rows[:, -1] < 0
+        short = np.flatnonzero(rows[:, -1] < 0)
         with self._lock:
-            fade = max(0.0, 1 - len(asked) / _MEMORY)
-            passing.walks = passing.walks * fade + len(asked)
-            passing.short = passing.short * fade + int(short.sum())
-        ids, near = _widened(rows, scores, k)
-        if short.any():
-            again = np.flatnonzero(short)
-            ids[again], near[again] = self._scanned(
-                asked[again], k, candidates, passing, allowed, deleted, threads
-            )
-        return ids, near
+            passing, fade = ask.passing, max(0.0, 1 - len(rows) / _MEMORY)
+            passing.walks = passing.walks * fade + len(rows)
+            passing.short = passing.short * fade + len(short)
+        rows, scores = np.ascontiguousarray(rows[:, : ask.k]), np.ascontiguousarray(scores[:, : ask.k])
+        if len(short):
+            rows[short], scores[short] = self._scanned(ask, ask.queries[short])
+        return rows, scores
 
-    def _scanned(  # noqa: PLR0913, PLR0917 - what was asked
-        self,
-        asked: Any,
-        k: int,
-        candidates: int,
-        passing: Passing,
-        allowed: Bitmap,
-        deleted: Bitmap | None,
-        threads: int,
-    ) -> Results:
-        rows = passing.rows
+    def _scanned(self, ask: _Ask, queries: Floats) -> Results:
+        """By a scan of the rows that pass."""
+        rows = ask.passing.rows
         if rows is None:
-            rows = rows_of(allowed, len(self.graph_search.graph))
+            rows = rows_of(ask.allowed, len(self.graph_search.graph))
             with self._lock:
-                if passing.rows is None and self._rows_bytes + rows.nbytes <= _ROWS_KEPT_BYTES:
-                    passing.rows = rows
+                fits = self._rows_bytes + rows.nbytes <= _ROWS_KEPT_BYTES
+                if fits and ask.passing.known and ask.passing.rows is None:
+                    ask.passing.rows = rows
                     self._rows_bytes += rows.nbytes
-        return self.graph_search.exact.search(
-            asked, k, candidates=candidates, deleted=deleted, rows=rows, threads=threads
-        )
+        if ask.deleted is not None:
+            gone = (ask.deleted[rows >> 6] >> (rows & 63).astype(np.uint64)) & np.uint64(1)
+            rows = rows[gone == 0]
+        return self.graph_search.exact.scan(queries, ask.k, rows, ask.candidates, ask.threads)
 
-    def _passing(self, allowed: Bitmap) -> Passing:
+    def passing(self, allowed: Bitmap) -> Passing:
         """What is known of the filter that made this bitmap: bitmaps are known by their content."""
-        key = xxhash.xxh3_128_digest(allowed)
+        key = xxhash.xxh3_128_digest(allowed.data)
         with self._lock:
             known = self._known.get(key)
             if known is None:
                 known = self._known[key] = Passing(size_of(allowed))
                 while len(self._known) > _FILTERS_KEPT:
                     _, left = self._known.popitem(last=False)
+                    left.known = False
                     self._rows_bytes -= 0 if left.rows is None else left.rows.nbytes
             else:
                 self._known.move_to_end(key)
@@ -186,13 +180,8 @@ class Planner:
             passing.queries += queries
             guess = 1.0 if expected > budget else 0.0
             short = (passing.short + _PRIOR * guess) / (passing.walks + _PRIOR)
-            tried = passing.queries % _TRIED_EVERY < queries and queries == 1
+            tried = queries == 1 and passing.queries % _TRIED_EVERY == 0
         saved = scan - costs.walk(min(expected, budget))
         if expected > budget:  # those that succeed are in the midst of rows that pass
             saved = scan - costs.walk(ef)
         return budget if tried or (1 - short) * saved > short * costs.walk(budget) else 0
-
-
-def _widened(rows: NDArray[np.int32], scores: Any, k: int) -> Results:
-    """The first `k` columns."""
-    return np.ascontiguousarray(rows[:, :k]), np.ascontiguousarray(scores[:, :k])
