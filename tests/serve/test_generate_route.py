@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import ClassVar
 
 import pytest
-from letter_generator import CONTEXT, LOGPROB
+from letter_generator import CONTEXT, LOGPROB, LetterGenerator
 
-from paceline.base.errors import CircuitOpen, DeadlineExceeded, EngineError, Overloaded
+from paceline.base.errors import CircuitOpen, ConfigError, DeadlineExceeded, EngineError, Overloaded
 from paceline.base.generation import Chat, Guide
 from paceline.flow.limiter import LimitPolicy
-from paceline.serve.policy import AuthPolicy
+from paceline.serve.asgi import Application
+from paceline.serve.policy import AuthPolicy, CompressionPolicy, ServePolicy
 
 COMPLETIONS, CHAT, INFERENCE = "/v1/completions", "/v1/chat/completions", "/v1/inference"
 HELLO = [{"role": "user", "content": "hello you"}]
@@ -584,3 +586,58 @@ def test_models_and_health_know_the_generator(writing):
     ]
     assert writing.call("GET", "/v1/models/letters").json()["task"] == "generate"
     assert writing.call("GET", "/health").json()["engines"]["letters"] == {"status": "failing"}
+
+
+def test_the_access_log_tells_the_tokens_and_the_time_to_the_first(build):
+    class Log:
+        lines: ClassVar[list] = []
+        add = lines.append
+
+    house = build(generating=True, access_log=Log())
+    house.post({"prompt": "ab", "priority": "low", "stream": True}, COMPLETIONS)
+    house.post({"messages": HELLO}, CHAT)
+    house.letters.fails_after = 1
+    house.post({"prompt": "ab", "stream": True}, COMPLETIONS)
+    house.post({"input": "a"})
+
+    stream, chat, failed, embedded = Log.lines
+    assert (stream.prompt_tokens, stream.completion_tokens, stream.priority, stream.tier) == (
+        2,
+        2,
+        "low",
+        "miss",
+    )
+    assert 0 < stream.ttft_ms < stream.duration_ms
+    assert (chat.completion_tokens, chat.rows, chat.status) == (9, 1, 200)
+    assert (failed.status, failed.completion_tokens) == (500, 1)
+    assert (embedded.prompt_tokens, embedded.completion_tokens, embedded.ttft_ms) == (3, None, None)
+
+
+def test_two_models_of_one_name_are_refused(house):
+    house.letters.name = "tiny"
+
+    with pytest.raises(ConfigError, match=r"both 'tiny'"):
+        Application(
+            [house.embedder],
+            generators=[house.letters],
+            policy=ServePolicy(),
+            auth=AuthPolicy(),
+            compression=CompressionPolicy(),
+        )
+
+
+def test_of_several_generators_one_must_be_named(house):
+    other = LetterGenerator()
+    other.name = "others"
+    house.app = Application(
+        generators=[house.letters, other],
+        policy=ServePolicy(),
+        auth=AuthPolicy(),
+        compression=CompressionPolicy(),
+    )
+
+    unnamed = house.post({"prompt": "a"}, COMPLETIONS)
+    named = house.post({"prompt": "a", "model": "others"}, COMPLETIONS)
+
+    assert (unnamed.status, unnamed.json()["param"]) == (400, "model")
+    assert (named.status, named.json()["model"]) == (200, "others")

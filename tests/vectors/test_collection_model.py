@@ -21,7 +21,9 @@ from paceline.vectors.record import Record
 IDS = st.integers(0, 60).map(lambda i: f"v{i}")
 SPACES = st.sampled_from(["", "other"])
 SEEDS = st.integers(0, 10_000)
-METADATA = st.none() | st.fixed_dictionaries({"n": st.integers(0, 5)}, optional={"tag": st.sampled_from("ab")})
+METADATA = st.none() | st.fixed_dictionaries(
+    {"n": st.integers(0, 5)}, optional={"tag": st.sampled_from("ab")}
+)
 CLOSE = 0.02
 """Scores are of rounded vectors."""
 
@@ -32,7 +34,9 @@ class CollectionMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.twin: dict[tuple[str, str], tuple[np.ndarray, dict[str, Any]]] = {}
 
-    @initialize(metric=st.sampled_from(["cosine", "dot", "l2"]), precision=st.sampled_from(["int8", "fp16", "fp32"]))
+    @initialize(
+        metric=st.sampled_from(["cosine", "dot", "l2"]), precision=st.sampled_from(["int8", "fp16", "fp32"])
+    )
     def create(self, metric: Any, precision: Any) -> None:
         rescore = "fp32" if precision == "int8" else "none"
         schema = Schema(dimensions=DIMENSIONS, metric=metric, precision=precision, rescore=rescore)
@@ -111,7 +115,9 @@ class CollectionMachine(RuleBasedStateMachine):
         if kept:
             metric = self.collection.schema.metric
             rows = entered(np.stack(list(kept.values())), metric)
-            best = dict(zip(kept, scores(entered(vector(seed), metric), rows, metric)[0].tolist(), strict=True))
+            best = dict(
+                zip(kept, scores(entered(vector(seed), metric), rows, metric)[0].tolist(), strict=True)
+            )
             for match, expected in zip(matches, sorted(best.values(), reverse=True), strict=False):
                 assert abs(match.score - expected) < CLOSE * max(1.0, abs(expected))
                 assert abs(match.score - best[match.id]) < CLOSE * max(1.0, abs(expected))

@@ -15,7 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from paceline.app.audit import Audit
-from paceline.app.generator import find_generate_folder, with_cache
+from paceline.app.generator import OURS, find_generate_folder, with_cache
 from paceline.app.listen import open_socket, url_of
 from paceline.app.live import LocalControl, Parts, change_schemas
 from paceline.app.live_remote import RemoteControl, following
@@ -72,7 +72,7 @@ def run_server(settings: Settings) -> int:
     with open_socket(settings.serve) as listener:
         if settings.embed.model:
             find_folder(settings)
-        if settings.generate.model:
+        if settings.generate.engine in OURS and settings.generate.on:
             find_generate_folder(settings.generate)
         if settings.serve.workers == 1:
             return _run(settings, listener, None, 0)
@@ -158,7 +158,7 @@ async def open_application(
             service=service,
             cache=cache,
             limiter=limiter,
-            writer=None if written is None else written.service,
+            written=written,
             generator=generator,
         )
         admin: Admin | None = None

@@ -53,13 +53,13 @@ async def open_services(
             services.model, lane = await stack.enter_async_context(open_model(settings))
             lane.on_batch = each(BatchMetrics(registry).ran, services.ring.add)
             services.lane = lane
-        if settings.generate.model:
+        if settings.generate.on:
             services.written = await stack.enter_async_context(open_generator(settings))
         return services
     channel = services.channel = Channel(runtime / SOCKET)
     if settings.embed.model:
         services.model = await stack.enter_async_context(open_remote_model(settings, channel))
-    if settings.generate.model:
+    if settings.generate.on:
         services.written = await stack.enter_async_context(open_remote_generator(channel))
     services.ledger = ChannelLedger(channel, settings.serve.workers)
     return services

@@ -1,27 +1,21 @@
-"""`paceline demo`: a server with a real model, a real corpus under load, and the table of service levels."""
+"""`paceline demo`: servers with real models, a real corpus under load, and the table of service levels."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
-import re
 import secrets
-import subprocess
-import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from cyclopts import App, Parameter
 
-from paceline.base.errors import ConfigError, PacelineError
+from paceline.base.errors import ConfigError
 from paceline.base.slo import State, judge, worst
 from paceline.cli.options import NO_OPTIONS, Options
 
@@ -46,7 +40,6 @@ command = App(
     "a gain does not matter.",
 )
 
-START_S = 60.0
 CHUNK = 16
 """Texts in one request of the bulk phase."""
 BULK_USERS = 4
@@ -70,13 +63,15 @@ def demo(
     tune: Annotated[bool, Parameter(help="Tune the server at the end: one to two minutes.")] = True,
     options: Options = NO_OPTIONS,
 ) -> int:
-    """Start a server with the demo model, put load on it and show what happens.
+    """Start a server with the demo models, put load on it and show what happens.
 
-    Embeds WordNet glosses, searches them, lets users ask Zipf-distributed questions and judges the server. At the end
+    Asks the small language model what it was taught, alone and with company. Embeds WordNet glosses, searches them, lets users ask Zipf-distributed questions and judges the server. At the end
     the server is set up as a usual guide says, and tuned.
     """
     from rich.console import Console  # noqa: PLC0415 - a tenth of a second that `--help` need not spend
 
+    from paceline.cli.demo_generate import show_generation  # noqa: PLC0415
+    from paceline.cli.demo_server import running_server  # noqa: PLC0415
     from paceline.cli.demo_tune import show_tune  # noqa: PLC0415
 
     if not (seconds > 0 and users > 0 and 0 < texts <= 6000):
@@ -86,7 +81,8 @@ def demo(
     loaded = options.load()  # a wrong setting is said here, once, and not by the server
     token = loaded.settings.admin.token or secrets.token_urlsafe()
     console = Console(highlight=False)
-    with _server(options, token) as (url, process):
+    show_generation(console, options)
+    with running_server(options, token) as (url, process):
         verdict = asyncio.run(_show(console, url, process, (texts, users, seconds)))
         status = show_tune(console, url, token, loaded) if tune else 0
     console.print(
@@ -120,49 +116,6 @@ def _corpus() -> Path:
     raise ConfigError(
         f"examples/wordnet/glosses.tsv is in neither {package} nor {package.parents[1]}; install paceline again"
     )
-
-
-@contextmanager
-def _server(options: Options, token: str) -> Iterator[tuple[str, psutil.Process]]:
-    """`paceline serve` on a free port, in a process of its own as in real life; stopped at the end.
-
-    `token` opens its administration. It goes through the environment, since command lines are there for all to see.
-    """
-    import psutil  # noqa: PLC0415 - for this command only
-
-    command_line = [sys.executable, "-m", "paceline", "serve", "--port", "0"]
-    if options.config is not None:
-        command_line += ["--config", str(options.config)]
-    for setting in options.sets:
-        command_line += ["--set", setting]
-    environ = os.environ | {"PACELINE_ADMIN__TOKEN": token}
-    child = subprocess.Popen(command_line, stderr=subprocess.PIPE, text=True, env=environ)  # noqa: S603 - ourselves
-    log = child.stderr
-    assert log is not None
-    reading = threading.Thread(target=lambda: deque(log, maxlen=0), name="log", daemon=True)
-    try:
-        said = ""
-        for line in log:
-            said = line
-            found = re.search(r"serving on (\S+)", line)
-            if found:
-                break
-        else:
-            child.wait()
-            raise PacelineError(
-                f"the server did not start: {said.strip() or f'exit status {child.returncode}'}"
-            )
-        reading.start()  # a full pipe would stop the server
-        yield found[1], psutil.Process(child.pid)
-    finally:
-        child.terminate()
-        try:
-            child.wait(START_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-        if reading.ident:
-            reading.join(START_S)
-        log.close()
 
 
 async def _introduce(console: Console, client: AsyncClient, url: str) -> None:

@@ -168,7 +168,7 @@ def unreachable(address: Address, error: httpx.TransportError, timeout_s: float)
             f"no answer from {address} within {timeout_s:g} s; give a longer timeout_s, or less work"
         )
     return Unreachable(
-        f"cannot reach {address}: {error or type(error).__name__}; is `paceline serve` running there?"
+        f"cannot reach {address}: {str(error) or type(error).__name__}; is `paceline serve` running there?"
     )
 
 

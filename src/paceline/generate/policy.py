@@ -8,6 +8,7 @@ import msgspec
 
 from paceline.base.knob import knob
 from paceline.flow.breaker import BreakerPolicy
+from paceline.generate.adapters.upstream.policy import UpstreamPolicy
 from paceline.generate.admission import AdmissionPolicy
 from paceline.generate.scheduler import SchedulePolicy
 
@@ -66,20 +67,6 @@ class KvPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.9
 
 
-class UpstreamPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An OpenAI-compatible server that answers for us (generate.engine = upstream)."""
-
-    url: Annotated[
-        str,
-        knob("Its address up to and with /v1, e.g. http://127.0.0.1:8000/v1.", pattern=r"^(https?://.+)?$"),
-    ] = ""
-    key: Annotated[str, knob("Bearer token sent to it; empty sends none.", secret=True)] = ""
-    model: Annotated[str, knob("Model id asked of it; empty takes generate.name.")] = ""
-    timeout_s: Annotated[
-        float, knob("Time without a byte from it after which a request fails.", gt=0, le=86_400, unit="s")
-    ] = 120.0
-
-
 class GeneratePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which model generates, on what engine, in which precision, and how its steps are filled."""
 
@@ -129,3 +116,8 @@ class GeneratePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     admission: AdmissionPolicy = AdmissionPolicy()
     breaker: BreakerPolicy = BreakerPolicy()
     upstream: UpstreamPolicy = UpstreamPolicy()
+
+    @property
+    def on(self) -> bool:
+        """Whether anything generates."""
+        return bool(self.model) or self.engine == "upstream"

@@ -21,8 +21,8 @@ h1{margin-bottom:0}a{color:var(--accent)}code,pre,textarea{font:14px/1.45 ui-mon
 section{border:1px solid var(--edge);border-radius:8px;padding:.2rem 1rem 1rem;margin:1.2rem 0}
 pre,textarea{background:var(--soft);border:0;border-radius:6px;padding:.7rem;overflow:auto;white-space:pre-wrap}
 textarea{width:100%;box-sizing:border-box;color:inherit;min-height:8rem}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem .6rem .3rem 0;vertical-align:top;border-top:1px solid var(--edge)}
-.method{color:var(--accent);font-weight:700;text-transform:uppercase;margin-right:.6rem}input,button{font:inherit;padding:.2rem .6rem}
+table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem .6rem .3rem 0;vertical-align:top;border-top:1px solid var(--edge);overflow-wrap:anywhere}
+.method{color:var(--accent);font-weight:700;text-transform:uppercase;margin-right:.6rem}input,button,select{font:inherit;padding:.2rem .6rem}
 """
 
 _SCRIPT = """

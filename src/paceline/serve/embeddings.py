@@ -134,16 +134,19 @@ class EmbedRoute:
         request = self._decode(body, call.headers)
         if isinstance(request, Asked):
             return request, None
-        call.told = Told(request.priority)
+        if (
+            self._entrance.access_log is not None
+        ):  # nobody else reads it, and a hit is a matter of microseconds
+            call.told = Told(request.priority)
         return request, self._service(request.model).hit(request)
 
     def _count(self, call: Call, result: EmbedResult) -> None:
         self._metrics.embedded(result)
         told = call.told
-        assert told is not None
-        told.prompt_tokens = result.tokens
-        told.rows = len(result.vectors)
-        told.tier = result.timings.cache
+        if told is not None:
+            told.prompt_tokens = result.tokens
+            told.rows = len(result.vectors)
+            told.tier = result.timings.cache
 
     def _service(self, model: str | None) -> Embedder:
         service = self._default if model is None else self._services.get(model)

@@ -16,6 +16,7 @@ from paceline.base.errors import (
     LeaseUnknown,
     NotFound,
     NotLive,
+    OutOfMemory,
     Overloaded,
     PacelineError,
     PayloadTooLarge,
@@ -68,6 +69,7 @@ STATUS: dict[type[PacelineError], int] = {
     DeadlineExceeded: 504,
     # 500, not 502: the engine is a part of this server, not a peer behind it.
     EngineError: 500,
+    OutOfMemory: 500,
     StorageError: 500,
     StorageFull: 507,
     StorageDamaged: 500,

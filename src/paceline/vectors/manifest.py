@@ -57,13 +57,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Envelope(msgspec.Struct, frozen=True):
     format: int
     checksum: str
+    """Of format and manifest."""
     manifest: msgspec.Raw
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest of `folder`. StorageError, StorageFull; then the old one stands."""
     body = msgspec.json.encode(manifest)
-    envelope = _Envelope(FORMAT, xxhash.xxh3_128_hexdigest(body), msgspec.Raw(body))
+    envelope = _Envelope(FORMAT, _checksum(FORMAT, body), msgspec.Raw(body))
     replace_file(folder / NAME, msgspec.json.encode(envelope))
 
 
@@ -81,9 +82,13 @@ def read_manifest(folder: Path, upgrades: Mapping[int, Callable[[Tree], Tree]] =
     except msgspec.MsgspecError as error:
         raise StorageDamaged(f"{file} cannot be read ({error}); restore a snapshot") from error
     body = bytes(envelope.manifest)
-    if xxhash.xxh3_128_hexdigest(body) != envelope.checksum:
+    if _checksum(envelope.format, body) != envelope.checksum:
         raise StorageDamaged(f"{file} was changed after it was written; restore a snapshot")
     return msgspec.convert(upgraded(msgspec.json.decode(body), envelope.format, file, upgrades), Manifest)
+
+
+def _checksum(written: int, body: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(b"%d\n" % written + body)
 
 
 def upgraded(

@@ -147,7 +147,7 @@ class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             unit="records",
             cost="latency",
         ),
-    ] = 32_768
+    ] = 10_000
     most_rows: Annotated[
         int, knob("Records of one segment at most.", ge=1_000, le=1 << 29, unit="records", cost="memory")
     ] = 4_000_000

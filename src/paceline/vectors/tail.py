@@ -28,6 +28,7 @@ from paceline.vectors.searched import MOST_CANDIDATES, Results, empty_results
 
 _ROWS_AT_FIRST: Final = 1024
 """Rows that are scanned as they are; more have a coarse copy, learned anew each time they have doubled."""
+_LEARNED_FROM: Final = 1024
 _BLOCK: Final = 512
 """Rows whose metadata become columns once there are so many; of the rest each is asked by itself."""
 
@@ -52,8 +53,8 @@ class Tail:
         self.hashes: NDArray[np.uint64] = np.zeros(_ROWS_AT_FIRST, np.uint64)
         self.coarse: Coded | None = None
 
-    def append(self, batch: Upserts) -> NDArray[np.int64]:
-        """Add the records; returns the rows here that they replace. Readers see them in `visible`."""
+    def append(self, batch: Upserts) -> None:
+        """Add the records, for readers to see in the next `visible`; those they replace are the caller's to delete."""
         first, end = self.count, self.count + len(batch.keys)
         rows = self.coder.encode(batch.vectors)
         self._make_room(end)
@@ -63,13 +64,11 @@ class Tail:
             self.lengths[first:end] = np.linalg.norm(batch.vectors, axis=1)
         if self.coarse is not None:
             self.coarse.rows[first:end] = self.coarse.coder.encode(batch.vectors)
-        replaced = [row for key in batch.keys if (row := self.row_of.get(key)) is not None]
         self.keys += batch.keys
         self.metadata += batch.metadata
         self.row_of.update(zip(batch.keys, range(first, end), strict=True))
         self._learn_types(batch.metadata)
         self.count = end
-        return np.array(replaced, np.int64)
 
     def _make_room(self, wanted: int) -> None:
         room = len(self.rows)
@@ -84,7 +83,7 @@ class Tail:
         self.hashes = np.concatenate([self.hashes[:kept], np.zeros(room - kept, np.uint64)])
         if self.schema.precision in {"int8", "binary"} and kept:
             vectors = self.coder.decode(rows[:kept])
-            coder = Coder.learn(vectors, "int8", self.schema.metric)
+            coder = Coder.learn(vectors[:: kept // _LEARNED_FROM + 1], "int8", self.schema.metric)
             coarse = aligned_rows(room, coder.row_bytes)
             coarse[:kept] = coder.encode(vectors)
             self.coarse = Coded(coder, coarse)

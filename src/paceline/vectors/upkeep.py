@@ -41,6 +41,9 @@ class Upkeep:
         self._woken = 0
         self._busy: set[str] = set()
         self._unpublished = False
+        self._unverified = (
+            [segment for segment, _ in state.view.segments()] if policy.upkeep.verify_at_open else []
+        )
         self._process: JoinProcess | None = None
         self.troubles: dict[str, PacelineError] = {}
         """By job, seal or join: why the last try failed."""
@@ -106,7 +109,8 @@ class Upkeep:
             thread.join()
 
     def _is_something_to_do(self) -> bool:
-        return bool(self._busy or self._state.frozen or self._wanted or (not self._held and self._chosen()))
+        waiting = self._busy or self._state.frozen or self._wanted or self._unverified
+        return bool(waiting or (not self._held and self._chosen()))
 
     def _chosen(self) -> Sequence[Part]:
         return to_join(self._state.view.sealed, self._policy.upkeep, everything=self._wanted > 0)
@@ -159,7 +163,10 @@ class Upkeep:
         self._unpublished = False
 
     def _join(self) -> bool:
-        """Join the segments that are due; whether there were any."""
+        """Join the segments that are due, after any that are to be verified; whether there were any."""
+        if self._unverified:
+            self.verified(self._unverified.pop())
+            return True
         with self._turn:
             if self._held and not self._wanted:
                 return False

@@ -24,7 +24,9 @@ from tiny_gguf import END, VOCAB_SIZE, write_tiny_gguf
 
 from paceline.generate.adapters.openvino_genai.choice_text import ChoiceText
 from paceline.generate.adapters.openvino_genai.generator import OpenVinoGenai
-from paceline.generate.adapters.openvino_genai.policy import OpenVinoGenaiPolicy
+from paceline.generate.admission import AdmissionPolicy
+from paceline.generate.policy import GeneratePolicy, KvPolicy
+from paceline.generate.scheduler import SchedulePolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +43,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 async def engine(model):
-    generator = OpenVinoGenai(model, OpenVinoGenaiPolicy(threads=1), Breaker(BreakerPolicy()))
+    generator = await OpenVinoGenai.open(model, policy_of(), Breaker(BreakerPolicy()))
     yield generator
     await generator.close()
 
@@ -49,10 +51,14 @@ async def engine(model):
 @pytest.fixture
 async def scorer(model):
     """Scores, and takes several steps for a prompt."""
-    policy = OpenVinoGenaiPolicy(threads=1, reuse_prefixes=False, batch_tokens=16)
-    generator = OpenVinoGenai(model, policy, Breaker(BreakerPolicy()))
+    policy = policy_of(kv=KvPolicy(prefix_cache=False), schedule=SchedulePolicy(max_batch_tokens=16))
+    generator = await OpenVinoGenai.open(model, policy, Breaker(BreakerPolicy()))
     yield generator
     await generator.close()
+
+
+def policy_of(**groups):
+    return GeneratePolicy(threads=1, **groups)
 
 
 def soon(seconds=30.0):
@@ -250,7 +256,7 @@ async def test_cancelling_frees_the_sequence(engine):
 async def test_a_passed_deadline_ends_an_answer(model):
     """Before it begins, and while it waits."""
     now = 0.0
-    engine = OpenVinoGenai(model, OpenVinoGenaiPolicy(threads=1), Breaker(BreakerPolicy()), clock=lambda: now)
+    engine = await OpenVinoGenai.open(model, policy_of(), Breaker(BreakerPolicy()), clock=lambda: now)
     with pytest.raises(DeadlineExceeded, match="could begin"):
         await engine.start(LONG, deadline_at=0.0)
     answer = await engine.start(LONG, deadline_at=30.0)
@@ -266,8 +272,8 @@ async def test_a_passed_deadline_ends_an_answer(model):
 
 async def test_too_much_is_refused(model):
     """A first request may be as large as it likes."""
-    policy = OpenVinoGenaiPolicy(threads=1, max_sequences=1, max_waiting=1)
-    engine = OpenVinoGenai(model, policy, Breaker(BreakerPolicy()), name="m")
+    policy = policy_of(schedule=SchedulePolicy(max_sequences=1), admission=AdmissionPolicy(max_waiting=1))
+    engine = await OpenVinoGenai.open(model, policy, Breaker(BreakerPolicy()), name="m")
     first = await engine.start(GenerateRequest("a", n=3), deadline_at=soon())
 
     with pytest.raises(Overloaded, match="3 sequences run or wait, and 1 more"):
@@ -348,13 +354,13 @@ async def test_there_must_be_something_to_score(scorer, request_, param):
 
 async def test_scores_need_prompts_that_are_computed(engine):
     """The refusal names the setting."""
-    with pytest.raises(InvalidRequest, match=r"reuse_prefixes = false"):
+    with pytest.raises(InvalidRequest, match=r"kv\.prefix_cache = false"):
         await engine.score(ScoreRequest("a", ("b",)), deadline_at=soon())
 
 
 async def test_closing_fails_what_is_under_way(model):
     """Its callers are told."""
-    engine = OpenVinoGenai(model, OpenVinoGenaiPolicy(threads=1), Breaker(BreakerPolicy()))
+    engine = await OpenVinoGenai.open(model, policy_of(), Breaker(BreakerPolicy()))
     answer = await engine.start(LONG, deadline_at=soon())
 
     await engine.close()
@@ -384,4 +390,4 @@ async def test_a_model_that_the_library_cannot_open_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 8}')
 
     with pytest.raises(ConfigError, match=r"openvino-genai cannot open .*: "):
-        OpenVinoGenai(tmp_path, OpenVinoGenaiPolicy(), Breaker(BreakerPolicy()))
+        await OpenVinoGenai.open(tmp_path, policy_of(), Breaker(BreakerPolicy()))

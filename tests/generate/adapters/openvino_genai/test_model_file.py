@@ -11,8 +11,6 @@ gguf = pytest.importorskip(
     "gguf", reason="the package that writes GGUF files is not installed: pip install gguf"
 )
 
-from tiny_gguf import write_tiny_gguf
-
 
 def folder(tmp_path, config):
     (tmp_path / "openvino_model.xml").write_text("<net/>")
@@ -84,6 +82,8 @@ def test_a_broken_file_is_refused(tmp_path, content):
 
 def test_a_truncated_file_is_refused(tmp_path):
     """The library would read on."""
+    from tiny_gguf import write_tiny_gguf
+
     file = write_tiny_gguf(tmp_path / "m.gguf")
     assert context_tokens(file) == 256
     file.write_bytes(file.read_bytes()[:-40_000])
@@ -94,6 +94,8 @@ def test_a_truncated_file_is_refused(tmp_path):
 
 def test_a_file_that_does_not_tell_is_refused(tmp_path):
     """Rather than guessed."""
+    from tiny_gguf import write_tiny_gguf
+
     file = write_tiny_gguf(tmp_path / "m.gguf", context=None)
 
     with pytest.raises(ConfigError, match="does not tell its context_length"):

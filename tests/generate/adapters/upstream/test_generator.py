@@ -20,7 +20,8 @@ from paceline.base.errors import (
 from paceline.base.generation import Chat, GenerateEvent, GenerateRequest, TokenLogprob, Usage
 from paceline.flow.breaker import Breaker, BreakerPolicy
 from paceline.flow.retry import RetryPolicy
-from paceline.generate.adapters.upstream.generator import Upstream, UpstreamPolicy
+from paceline.generate.adapters.upstream.generator import Upstream
+from paceline.generate.adapters.upstream.policy import UpstreamPolicy
 from scripted_server import Answer
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,8 @@ import pytest
 from paceline.base.errors import InvalidRequest
 from paceline.base.generation import Scored, ScoreRequest
 from paceline.flow.breaker import Breaker, BreakerPolicy
-from paceline.generate.adapters.upstream.generator import Upstream, UpstreamPolicy
+from paceline.generate.adapters.upstream.generator import Upstream
+from paceline.generate.adapters.upstream.policy import UpstreamPolicy
 from scripted_server import Answer
 
 pytestmark = pytest.mark.anyio

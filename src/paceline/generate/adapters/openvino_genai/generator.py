@@ -6,6 +6,7 @@ model's name -> limits -> template -> tokens -> admission -> breaker -> step thr
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,6 @@ from paceline.base.errors import (
     DeadlineExceeded,
     EngineError,
     InvalidRequest,
-    NotFound,
     Overloaded,
 )
 from paceline.base.generation import GenerateEvent, GenerateRequest, Scored, ScoreRequest
@@ -26,11 +26,12 @@ from paceline.generate.adapters.openvino_genai.answer import Answer
 from paceline.generate.adapters.openvino_genai.choice_text import ChoiceText
 from paceline.generate.adapters.openvino_genai.library import Library
 from paceline.generate.adapters.openvino_genai.model_file import context_tokens
-from paceline.generate.adapters.openvino_genai.policy import OpenVinoGenaiPolicy
 from paceline.generate.adapters.openvino_genai.prompts import Prompts
 from paceline.generate.adapters.openvino_genai.scoring import passes, scored, tokens_of
 from paceline.generate.adapters.openvino_genai.settings_of import settings_of
 from paceline.generate.adapters.openvino_genai.step_thread import Delta, Sequence, StepThread
+from paceline.generate.adapters.served_model import must_be_served
+from paceline.generate.policy import GeneratePolicy
 
 RETRY_AFTER_S: Final = 1.0
 """A refused caller's wait: how long sequences will take is the library's secret."""
@@ -39,24 +40,41 @@ RETRY_AFTER_S: Final = 1.0
 class OpenVinoGenai:
     """A `Generator`. Belongs to one event loop."""
 
-    def __init__(
-        self,
+    @classmethod
+    async def open(
+        cls,
         model: Path,
-        policy: OpenVinoGenaiPolicy,
+        policy: GeneratePolicy,
         breaker: Breaker,
         *,
         name: str = "",
         clock: Clock = monotonic,
+    ) -> OpenVinoGenai:
+        """Open the model, which takes seconds, in a thread. Raises ConfigError."""
+        context = min(context_tokens(model), policy.context_tokens or sys.maxsize)
+        library = Library(model, policy)
+        pipeline = await asyncio.to_thread(library.open_pipeline)
+        prompts = Prompts(pipeline.get_tokenizer(), context)
+        return cls(library, pipeline, prompts, policy, breaker, name=name or model.stem, clock=clock)
+
+    def __init__(  # noqa: PLR0913 - its parts, made by `open`
+        self,
+        library: Library,
+        pipeline: Any,
+        prompts: Prompts,
+        policy: GeneratePolicy,
+        breaker: Breaker,
+        *,
+        name: str,
+        clock: Clock,
     ) -> None:
-        """Opens the model, which takes seconds; call it on the event loop that it will serve. Raises ConfigError."""
-        self.name = name or model.stem
+        """`pipeline` is one of `library`'s; its tokenizer is in `prompts`."""
+        self.name = name
         self.breaker = breaker
+        self._library = library
+        self._prompts = prompts
         self._policy = policy
         self._clock = clock
-        context = context_tokens(model)
-        self._library = Library(model, policy)
-        pipeline = self._library.open_pipeline()
-        self._prompts = Prompts(pipeline.get_tokenizer(), context)
         defaults = pipeline.get_config()
         self._ends = frozenset({*defaults.stop_token_ids, defaults.eos_token_id} - {-1})
         self._created = int(time.time())
@@ -70,14 +88,14 @@ class OpenVinoGenai:
 
     async def start(self, request: GenerateRequest, *, deadline_at: float) -> Answer:
         """See `Generator.start`."""
-        self._must_be_ours(request.model)
+        must_be_served(request.model, self.name)
         settings = settings_of(request, ends=self._ends)
-        prompt = self._prompts.fitted(
+        prompt = self._prompts.context.fitted(
             await self._prompts.tokens(request.prompt),
             max_tokens=request.max_tokens,
             truncate=request.truncate,
         )
-        max_tokens = self._prompts.room(len(prompt), request.max_tokens)
+        max_tokens = self._prompts.context.room(len(prompt), request.max_tokens)
         answer = self._answer(len(prompt), deadline_at)
         texts = [ChoiceText(index, self._prompts.text, request.stop) for index in range(request.n)]
         if request.echo:
@@ -99,11 +117,11 @@ class OpenVinoGenai:
 
     async def score(self, request: ScoreRequest, *, deadline_at: float) -> list[Scored]:
         """See `Generator.score`; one more pass than continuations, a greedy one that tells whether they are likeliest."""
-        self._must_be_ours(request.model)
-        if self._policy.reuse_prefixes:
+        must_be_served(request.model, self.name)
+        if self._policy.kv.prefix_cache:
             raise InvalidRequest(
                 "openvino-genai keeps no log-probabilities of prompts that it reuses; set "
-                "generate.openvino_genai.reuse_prefixes = false to score, or use another engine (generate.engine)"
+                "generate.kv.prefix_cache = false to score, or use another engine (generate.engine)"
             )
         context, tails = await tokens_of(request, self._prompts)
         answers = {
@@ -149,12 +167,13 @@ class OpenVinoGenai:
         """Admit all of them, or none."""
         if deadline_at <= self._clock():
             raise DeadlineExceeded("the deadline passed before the request could begin; allow more time")
-        policy, under_way = self._policy, len(self._whose)
-        if under_way and under_way + len(answers) > policy.max_sequences + policy.max_waiting:
+        running, waiting = self._policy.schedule.max_sequences, self._policy.admission.max_waiting
+        under_way = len(self._whose)
+        if under_way and under_way + len(answers) > running + waiting:
             self.refused_total += 1
             raise Overloaded(
-                f"{under_way} sequences run or wait, and {len(answers)} more would pass the limit of {policy.max_sequences} "
-                f"and {policy.max_waiting} (generate.openvino_genai); try again",
+                f"{under_way} sequences run or wait, and {len(answers)} more would pass the limit of {running} "
+                f"and {waiting} (generate.schedule.max_sequences, generate.admission.max_waiting); try again",
                 retry_after_s=RETRY_AFTER_S,
             )
         distinct = list(dict.fromkeys(answers.values()))
@@ -215,13 +234,18 @@ class OpenVinoGenai:
 
     # -- state ------------------------------------------------------------------------------------------------
 
+    def apply(self, policy: GeneratePolicy) -> None:
+        """Take over what may change while running: `admission`, `breaker`."""
+        self._policy = policy
+        self.breaker.policy = policy.breaker
+
     def card(self) -> ModelCard:
         """See `Generator.card`."""
         return ModelCard(
             id=self.name,
             created=self._created,
             task="generate",
-            max_tokens=self._prompts.context_tokens,
+            max_tokens=self._prompts.context.tokens,
             engine="openvino-genai",
         )
 
@@ -261,10 +285,3 @@ class OpenVinoGenai:
             answer.push(sequence, closed)
         self._whose.clear()
         self._idle.set()
-
-    def _must_be_ours(self, model: str | None) -> None:
-        if model is not None and model != self.name:
-            raise NotFound(
-                f"model {model!r} is not served here; this server has {self.name!r} (see /v1/models)",
-                param="model",
-            )

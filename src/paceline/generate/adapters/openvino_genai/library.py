@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from paceline.base.errors import ConfigError, InvalidRequest
-from paceline.generate.adapters.openvino_genai.policy import OpenVinoGenaiPolicy
+from paceline.generate.policy import GeneratePolicy
+
+GIB: Final = 1 << 30
 
 
 class Library:
     """Makes its objects for one model, and puts its refusals into our words."""
 
-    def __init__(self, model: Path, policy: OpenVinoGenaiPolicy) -> None:
+    def __init__(self, model: Path, policy: GeneratePolicy) -> None:
         """Raises ConfigError when the package is not installed."""
         try:
             import openvino_genai  # noqa: PLC0415 - optional, and heavy
@@ -33,10 +35,10 @@ class Library:
     def open_pipeline(self) -> Any:
         """A `ContinuousBatchingPipeline`. Raises ConfigError."""
         policy, scheduler = self._policy, self._genai.SchedulerConfig()
-        scheduler.max_num_seqs = policy.max_sequences
-        scheduler.max_num_batched_tokens = policy.batch_tokens
-        scheduler.cache_size = policy.cache_gb
-        scheduler.enable_prefix_caching = policy.reuse_prefixes
+        scheduler.max_num_seqs = policy.schedule.max_sequences
+        scheduler.max_num_batched_tokens = policy.schedule.max_batch_tokens
+        scheduler.cache_size = -(-policy.kv.max_bytes // GIB)  # 0 lets it grow with the load
+        scheduler.enable_prefix_caching = policy.kv.prefix_cache
         properties = {"INFERENCE_NUM_THREADS": policy.threads} if policy.threads else {}
         try:
             return self._genai.ContinuousBatchingPipeline(str(self._model), scheduler, "CPU", properties)

@@ -1,4 +1,4 @@
-"""Prompts as token ids, by the library's own tokenizer and chat template, within the model's limits."""
+"""Prompts as token ids, by the library's own tokenizer and chat template."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from paceline.base.errors import InvalidRequest, PayloadTooLarge
+from paceline.base.errors import InvalidRequest
 from paceline.base.generation import Chat
+from paceline.generate.adapters.context import Context
 
 CHARACTERS_INLINE: Final = 4000
 """More text than this is tokenised in a thread: the event loop must not stand still for milliseconds."""
@@ -18,48 +19,20 @@ class Prompts:
 
     def __init__(self, tokenizer: Any, context_tokens: int) -> None:
         self._tokenizer = tokenizer
-        self.context_tokens = context_tokens
-        """Tokens of prompt and output together."""
-        self.vocab_size = len(tokenizer.get_vocab())
+        self.context = Context(context_tokens, vocab_size=len(tokenizer.get_vocab()))
 
     async def tokens(
         self, prompt: str | list[int] | Chat, param: str = "prompt", *, special: bool = True
     ) -> list[int]:
         """Its ids; `special` puts what the model expects at the beginning of a text. Raises InvalidRequest."""
         if isinstance(prompt, list):
-            return self._checked(prompt, param)
+            return self.context.checked(prompt, param)  # the library reads beyond its table
         if isinstance(prompt, Chat):
             # The template writes special tokens itself.
             prompt, special = self._rendered(prompt), False
         if len(prompt) <= CHARACTERS_INLINE:
             return self._encoded(prompt, param, special)
         return await asyncio.to_thread(self._encoded, prompt, param, special)
-
-    def fitted(self, tokens: list[int], *, max_tokens: int | None, truncate: bool) -> list[int]:
-        """The prompt, cut if that was asked for. Raises InvalidRequest when empty, PayloadTooLarge when too long."""
-        context = self.context_tokens
-        if not tokens:
-            raise InvalidRequest("the prompt has no tokens; send at least one", param="prompt")
-        if len(tokens) < context:
-            return tokens
-        if not truncate:
-            raise PayloadTooLarge(
-                f"the prompt has {len(tokens)} tokens and the context holds {context}, one at least for the answer; "
-                "shorten it, or send truncate = true to keep its end",
-                param="prompt",
-            )
-        return tokens[len(tokens) - max(1, context - (max_tokens or context // 4)) :]
-
-    def room(self, prompt_tokens: int, asked: int | None) -> int:
-        """Tokens that may be generated. Raises InvalidRequest for more than that."""
-        room = self.context_tokens - prompt_tokens
-        if asked is not None and asked > room:
-            raise InvalidRequest(
-                f"max_tokens = {asked} and the prompt's {prompt_tokens} tokens are more than the context of "
-                f"{self.context_tokens}; ask for {room} or fewer, or leave max_tokens out",
-                param="max_tokens",
-            )
-        return room if asked is None else asked
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of ids, without special tokens."""
@@ -95,16 +68,6 @@ class Prompts:
                 f"the model's chat template refuses the conversation: {reason}; change the messages or their order",
                 param="messages",
             ) from error
-
-    def _checked(self, ids: list[int], param: str) -> list[int]:
-        # The library does not look, and reads beyond its table.
-        for place, token in enumerate(ids):
-            if not 0 <= token < self.vocab_size:
-                raise InvalidRequest(
-                    f"{param}[{place}] = {token} is no token of this model; ids go from 0 to {self.vocab_size - 1}",
-                    param=param,
-                )
-        return ids
 
 
 def _plain(message: Any, place: int) -> dict[str, Any]:

@@ -34,7 +34,7 @@ async def tokens_of(request: ScoreRequest, prompts: Prompts) -> tuple[list[int],
         tail = await prompts.tokens(request.continuations[number], param, special=False)
         if not tail:
             raise InvalidRequest(f"{param} has no tokens; send at least one", param=param)
-        prompts.fitted(context + tail, max_tokens=None, truncate=False)
+        prompts.context.fitted(context + tail, max_tokens=None, truncate=False)
         tails.append(tail)
     return context, tails
 

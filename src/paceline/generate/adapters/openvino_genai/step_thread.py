@@ -150,7 +150,7 @@ class StepThread:
                 delta.ended = True
                 delta.error = EngineError(
                     "openvino-genai gave the sequence up: its keys and values have no room "
-                    "(generate.openvino_genai.cache_gb); try again, or send a shorter prompt"
+                    "(generate.kv.max_bytes); try again, or send a shorter prompt"
                 )
             elif status != "RUNNING":
                 self._end(sequence, "stop", delta)  # its only token was the end

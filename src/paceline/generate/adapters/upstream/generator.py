@@ -12,11 +12,10 @@ import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import msgspec
 
 from paceline.base.api import ModelCard
 from paceline.base.clock import Clock, monotonic
@@ -25,17 +24,18 @@ from paceline.base.errors import (
     ConfigError,
     DeadlineExceeded,
     EngineError,
-    NotFound,
     PacelineError,
 )
 from paceline.base.generation import GenerateRequest, Scored, ScoreRequest
-from paceline.base.knob import knob
 from paceline.flow.breaker import Breaker
-from paceline.flow.retry import RetryPolicy, retry
+from paceline.flow.retry import retry
+from paceline.generate.adapters.served_model import must_be_served
 from paceline.generate.adapters.upstream.body import body_of, path_of
 from paceline.generate.adapters.upstream.generation import Source, UpstreamGeneration
+from paceline.generate.adapters.upstream.policy import UpstreamPolicy
 from paceline.generate.adapters.upstream.refusal import of_reply, of_transport
 from paceline.generate.adapters.upstream.scoring import score
+from paceline.generate.policy import GeneratePolicy
 
 T = TypeVar("T")
 
@@ -46,36 +46,24 @@ CONNECT_S: Final = 5.0
 _SILENT: Final = (httpx.ReadTimeout, httpx.WriteTimeout)
 
 
-class UpstreamPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which OpenAI-compatible server answers in place of an engine of ours, and how patiently it is asked."""
-
-    url: Annotated[
-        str,
-        knob(
-            "Its base address as OpenAI clients take it, e.g. `https://api.openai.com/v1`; without a path `/v1` is added."
-        ),
-    ] = ""
-    key: Annotated[str, knob("Its API key, sent as a bearer token; empty sends none.", secret=True)] = ""
-    model: Annotated[str, knob("Model id asked of it, and the one clients use here.")] = ""
-    timeout_s: Annotated[
-        float, knob("Silence of the upstream at most, before and between events.", gt=0, le=86_400, unit="s")
-    ] = 60.0
-    connections: Annotated[
-        int, knob("Requests under way there at the same time at most.", ge=1, le=100_000, unit="connections")
-    ] = 256
-    retry: RetryPolicy = RetryPolicy()
-
-
 class Upstream:
     """A `Generator`. Belongs to one event loop."""
 
-    def __init__(self, policy: UpstreamPolicy, breaker: Breaker, *, clock: Clock = monotonic) -> None:
-        """Opens no connection yet. Raises ConfigError."""
-        self.name = policy.model
+    def __init__(
+        self, policy: UpstreamPolicy, breaker: Breaker, *, name: str = "", clock: Clock = monotonic
+    ) -> None:
+        """Opens no connection yet; `name` is the model's here, by default the upstream's own. Raises ConfigError."""
+        self.name = name or policy.model
+        self._model = policy.model or name
         self.breaker = breaker
         self._policy = policy
         self._clock = clock
         self._url = _base_address(policy)
+        if not self._model:
+            raise ConfigError(
+                "generate.upstream.model is empty; name the model to ask for (GET /v1/models of the upstream lists them)",
+                param="generate.upstream.model",
+            )
         self._http = httpx.AsyncClient(
             headers=_headers(policy.key),
             limits=httpx.Limits(
@@ -92,8 +80,8 @@ class Upstream:
 
     async def start(self, request: GenerateRequest, *, deadline_at: float) -> UpstreamGeneration:
         """See `Generator.start`: returns with the first event at hand. Raises EngineError as well."""
-        self._must_be_ours(request.model)
-        url, body = self._url + path_of(request), body_of(request, self._policy.model)
+        must_be_served(request.model, self.name)
+        url, body = self._url + path_of(request), body_of(request, self._model)
         self.requests_total += 1
         generation = await self._patiently(
             lambda: self._begun(url, body, request.n, deadline_at), deadline_at
@@ -104,13 +92,13 @@ class Upstream:
 
     async def score(self, request: ScoreRequest, *, deadline_at: float) -> list[Scored]:
         """See `Generator.score`; needs an upstream whose completions take `echo` together with `logprobs`."""
-        self._must_be_ours(request.model)
+        must_be_served(request.model, self.name)
         self.requests_total += 1
 
         async def complete(body: bytes) -> bytes:
             return await self._patiently(lambda: self._answer("/completions", body), deadline_at)
 
-        return await score(request, self._policy.model, complete)
+        return await score(request, self._model, complete)
 
     # -- one try ----------------------------------------------------------------------------------------------
 
@@ -184,6 +172,10 @@ class Upstream:
 
     # -- state ------------------------------------------------------------------------------------------------
 
+    def apply(self, policy: GeneratePolicy) -> None:
+        """Take over what may change while running: `breaker`."""
+        self.breaker.policy = policy.breaker
+
     def card(self) -> ModelCard:
         """See `Generator.card`; the context's length is the upstream's secret."""
         return ModelCard(
@@ -227,13 +219,6 @@ class Upstream:
             await generation.aclose()
         await self._http.aclose()
 
-    def _must_be_ours(self, model: str | None) -> None:
-        if model is not None and model != self.name:
-            raise NotFound(
-                f"model {model!r} is not served here; this server has {self.name!r} (see /v1/models)",
-                param="model",
-            )
-
 
 async def _must_be_well(response: httpx.Response) -> None:
     if not response.is_success:
@@ -246,11 +231,6 @@ def _base_address(policy: UpstreamPolicy) -> str:
         raise ConfigError(
             f"generate.upstream.url = {policy.url!r}: expected http://host:port or https://host/v1",
             param="generate.upstream.url",
-        )
-    if not policy.model:
-        raise ConfigError(
-            "generate.upstream.model is empty; name the model to ask for (GET /v1/models of the upstream lists them)",
-            param="generate.upstream.model",
         )
     return policy.url.rstrip("/") if parts.path.strip("/") else f"{policy.url.rstrip('/')}/v1"
 

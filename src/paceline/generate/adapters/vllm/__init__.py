@@ -1,0 +1,1 @@
+"""vLLM's asynchronous engine, behind `Generator`."""
