@@ -1,7 +1,7 @@
 """Vectors to search: `python benchmarks/vectors_data.py /usr/share/wordnet FOLDER` (Debian's wordnet-base), some minutes.
 
 Writes base.npy and query.npy: all glosses of WordNet embedded with the demo model in bf16, shuffled, the last 2,000 held
-out as queries. `clustered` makes synthetic ones: clusters of very unequal size, 40 directions of spread in each.
+out as queries. `clustered` makes synthetic ones.
 """
 
 from __future__ import annotations
@@ -49,19 +49,24 @@ def embedded(texts: list[str]) -> np.ndarray:
     return vectors
 
 
-def clustered(count: int, queries: int = 1000, dimensions: int = 384) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (count, dimensions) and queries of one mixture of 4,000 clusters."""
-    draw = np.random.default_rng(5)
-    centres = draw.standard_normal((4000, dimensions), np.float32)
-    directions = draw.standard_normal((40, dimensions), np.float32) / np.sqrt(40)
+def clustered(count: int, queries: int = 1000, *, flat: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors (count, 384) and queries of one mixture of 4,000 clusters of very unequal size.
+
+    Clusters lie around 100 topics and spread in 24 directions. If `flat`, no cluster is nearer to another than to the rest
+    and each spreads wider, in 40 directions, than clusters lie apart: nothing leads a graph search the right way.
+    """
+    draw, dimensions = np.random.default_rng(5), 384
+    topics = 0 if flat else np.repeat(draw.standard_normal((100, dimensions), np.float32), 40, axis=0)
+    centres = topics + (1.0 if flat else 0.6) * draw.standard_normal((4000, dimensions), np.float32)
+    ways, spread, noise = (40, 1.2, 0.35) if flat else (24, 0.7, 0.15)
+    directions = draw.standard_normal((ways, dimensions), np.float32) / np.sqrt(ways)
     sizes = draw.pareto(1.5, 4000) + 0.2
 
     def some(wanted: int) -> np.ndarray:
         chosen = draw.choice(4000, wanted, p=sizes / sizes.sum())
-        spread = draw.standard_normal((wanted, 40), np.float32) @ directions
-        noise = draw.standard_normal((wanted, dimensions), np.float32)
-        vectors = centres[chosen] + 1.2 * spread + 0.35 * noise
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = centres[chosen] + spread * (draw.standard_normal((wanted, ways), np.float32) @ directions)
+        vectors += noise * draw.standard_normal((wanted, dimensions), np.float32)
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
     return some(count), some(queries)
 

@@ -57,6 +57,10 @@ EFS = [
     192,
     256,
     320,
+    512,
+    800,
+    1200,
+    1600,
 ]
 Search = Callable[[np.ndarray, int], np.ndarray]
 
@@ -246,6 +250,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--folder", type=Path, required=True)
     arguments.add_argument("--clustered", type=int, default=0)
+    arguments.add_argument("--flat", action="store_true", help="Clusters without topics: the hard case.")
     arguments.add_argument("--recall", type=float, nargs="+", default=[0.97, 0.99])
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--only", nargs="*", default=list(CONTESTANTS))
@@ -254,7 +259,7 @@ def main() -> None:
     asked = arguments.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.clustered:
-        base, queries = clustered(asked.clustered)
+        base, queries = clustered(asked.clustered, flat=asked.flat)
     else:
         base, queries = np.load(asked.folder / "base.npy"), np.load(asked.folder / "query.npy")
     stored = asked.folder / "truth.npy"
