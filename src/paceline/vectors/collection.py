@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +29,7 @@ from paceline.vectors.disk import made_folder
 from paceline.vectors.files import Files
 from paceline.vectors.filters import Filter
 from paceline.vectors.incoming import Incoming
-from paceline.vectors.metadata import merged_types
+from paceline.vectors.metadata import Types, merged_types
 from paceline.vectors.metric import Floats, checked
 from paceline.vectors.opening import Opened, open_folder
 from paceline.vectors.policy import Schema, VectorsPolicy
@@ -171,7 +171,7 @@ class Collection:
         self,
         ids: Sequence[str] | None = None,
         *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
         namespace: str = "",
         everything: bool = False,
     ) -> int:
@@ -249,7 +249,7 @@ class Collection:
         vectors: Any,
         k: int = 10,
         *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
         namespace: str = "",
         ef: int | None = None,
         candidates: int | None = None,
@@ -258,7 +258,7 @@ class Collection:
     ) -> list[list[Match]]:
         """The best `k` records for each of `vectors` (q, d), or for one (d,), best first.
 
-        `filter`: only records whose metadata pass. `ef`, `candidates`: how far to look, instead of the policy's.
+        `filter`: only records whose metadata pass; a `Filter` is taken as checked. `ef`, `candidates`: how far to look, instead of the policy's.
         """
         view, search = self._view(), self.policy.search
         reach = Reach(
@@ -275,10 +275,23 @@ class Collection:
         found = search_view(view, self._incoming.queries(vectors), reach)
         return [found.matches(i, include_metadata, include_vectors) for i in range(len(found.rows))]
 
-    def _filter(self, wanted: Mapping[str, Any], view: View) -> Filter:
+    def _filter(self, wanted: Mapping[str, Any] | Filter, view: View) -> Filter:
+        if isinstance(wanted, Filter):
+            return wanted
         parsed = Filter.parse(wanted)
         parsed.check(merged_types(part.source.types for part in view.parts))
         return parsed
+
+    def all_keys(self) -> Iterator[Key]:
+        """Namespace and id of every record, as of now, in no order."""
+        for part in self._view().parts:
+            for row in part.live_rows():
+                yield part.source.key_of(int(row))
+
+    @property
+    def types(self) -> Types:
+        """Fields of the metadata, and the kinds of their values."""
+        return merged_types(part.source.types for part in self._view().parts)
 
     @property
     def version(self) -> int:

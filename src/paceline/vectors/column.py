@@ -183,12 +183,11 @@ class Column(msgspec.Struct, frozen=True, eq=False, dict=True):
             hits: Mask = self.values >= least if op in {"$gt", "$gte"} else self.values < least
             return hits
         near = float(bound)  # exactly it, or the float next to it: then no float lies between the two
-        if near != bound:
-            op = (
-                ("$gte" if op in {"$gt", "$gte"} else "$lt")
-                if near > bound
-                else ("$gt" if op in {"$gt", "$gte"} else "$lte")
-            )
+        above = op in {"$gt", "$gte"}
+        if near > bound:
+            op = "$gte" if above else "$lt"
+        elif near < bound:
+            op = "$gt" if above else "$lte"
         compared: Mask = RANGES[op](self.values, near)
         return compared
 

@@ -15,7 +15,7 @@ from paceline.vectors.bitmap import Bitmap, rows_of
 from paceline.vectors.codes import Coded
 from paceline.vectors.compiled.scan import scan_rows
 from paceline.vectors.memory import Memory
-from paceline.vectors.metric import Metric, entered, scores
+from paceline.vectors.metric import Floats, Metric, entered, scores
 from paceline.vectors.searched import (
     CANDIDATES,
     Results,
@@ -57,7 +57,17 @@ class ExactSearch:
         checked_counts(k, candidates)
         asked = checked_queries(queries, self.coded)
         checked_masks(allowed, deleted, len(self.coded))
-        chosen = self._chosen(allowed, deleted, rows)
+        return self.scan(asked, k, self._chosen(allowed, deleted, rows), candidates, threads)
+
+    def scan(
+        self,
+        asked: Floats,
+        k: int,
+        chosen: NDArray[np.int32] | None,
+        candidates: int = CANDIDATES,
+        threads: int = 1,
+    ) -> Results:
+        """The best `k` of the `chosen` rows (None: all), as `search`; for callers that have checked all of it."""
         ids, found = empty_results(len(asked), k)
         if chosen is not None and len(chosen) == 0:
             return ids, found

@@ -17,7 +17,7 @@ Operator = Literal["$eq", "$ne", "$in", "$nin", "$gt", "$gte", "$lt", "$lte", "$
 Scalar = bool | int | float | str
 
 OPERATORS: Final = get_args(Operator)
-RANGES: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+RANGES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "$gt": operator.gt,
     "$gte": operator.ge,
     "$lt": operator.lt,
@@ -97,7 +97,7 @@ def _passes(test: Test, metadata: Mapping[str, Any]) -> bool:
         return test.field in metadata
     held = metadata[test.field]
     if (compare := RANGES.get(test.op)) is not None:
-        return _comparable(held, test.value) and compare(held, test.value)
+        return _comparable(held, test.value) and bool(compare(held, test.value))
     choices = held if isinstance(held, list | tuple) else (held,)
     return any(_comparable(one, value) and one == value for one in choices for value in test.values)
 

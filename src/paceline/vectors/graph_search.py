@@ -64,11 +64,13 @@ class GraphSearch:
         allowed: Bitmap | None = None,
         deleted: Bitmap | None = None,
         plan: Plan = "auto",
+        most: int = 0,
         threads: int = 1,
     ) -> Results:
         """The best `k` rows for `queries` (q, d) or (d,), looking at `ef` rows at least.
 
         `allowed`: rows that may be returned (none given: all); `deleted`: rows that may not. `candidates` are re-scored.
+        `most`: rows that a walk among masked ones may hold (0: as the share of good ones wants it).
         InvalidRequest names what is wrong with the input.
         """
         checked_counts(k, candidates)
@@ -81,7 +83,7 @@ class GraphSearch:
         if allowed is not None or deleted is not None:
             good = self._good(allowed, deleted)
             need = min(good, max(k, final))
-            room = min(max(room, 2 * need * len(self.graph) // max(1, good)), max(room, _ROOM_MOST))
+            room = min(max(room, 2 * need * len(self.graph) // max(1, good)), max(room, most or _ROOM_MOST))
         steps = max(ef, need * len(self.graph) // max(1, good))
         if (
             plan == "scan"
