@@ -12,8 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from skills import SKILLS, Example, Turn, compare, copy, courtesy, first_letter, plain_facts, remember
-from world import PLAIN, WORLD
+from skills import (
+    SKILLS,
+    Example,
+    Turn,
+    addition,
+    compare,
+    copy,
+    courtesy,
+    first_letter,
+    plain_facts,
+    product,
+    remember,
+    reverse,
+    sort_numbers,
+    sort_words,
+    subtraction,
+)
+from world import NOUNS, PLAIN, WORLD
 
 Split = Literal["train", "test"]
 TEXTS = Path(__file__).parent / "texts"
@@ -23,6 +39,13 @@ PIECE_CHARS = 2000
 """Length of the pieces into which a book is cut before some are held out."""
 SMALL = (compare, copy, courtesy, first_letter, plain_facts)
 """What may come between telling something and asking for it."""
+DRILL_LINES = 20
+LIST_LINES = 8
+LISTS_FROM_STEP = 500
+"""Lists come when the words are known: repeating is the one thing that did not begin by itself."""
+MIXTURE_WITHOUT_LISTS = {"chat": 66, "questionnaire": 14, "drill": 12, "page": 3, "reading": 5}
+MIXTURE = {"chat": 60, "questionnaire": 13, "drill": 9, "lists": 10, "page": 3, "reading": 5}
+"""Lessons of each kind in a hundred."""
 SYSTEM = "You are the small demo model of Paceline. Answer briefly."
 
 
@@ -85,6 +108,36 @@ def questionnaire(turns: list[Turn]) -> list[Part]:
     return [*parts, Part("<|eos|>", learnt=True)]
 
 
+def drill(rng: random.Random) -> list[Part]:
+    """Twenty lines of bare arithmetic: of all lessons the densest, for what is learnt most slowly."""
+    parts = [Part("<|bos|>", learnt=False)]
+    for _ in range(DRILL_LINES):
+        skill, sign = rng.choice(
+            ((addition, "+"), (addition, "+"), (subtraction, "-"), (subtraction, "-"), (product, "*"))
+        )
+        example = draw(skill, rng, "train")
+        a, b = example.numbers
+        parts += [Part(f"{a} {sign} {b} =", learnt=False), Part(f" {example.turns[0].answer}\n", learnt=True)]
+    return [*parts, Part("<|eos|>", learnt=True)]
+
+
+def lists(rng: random.Random) -> list[Part]:
+    """Eight lines of bare lists, said again, turned around or sorted. Long repetitions teach to look back."""
+    parts = [Part("<|bos|>", learnt=False)]
+    for _ in range(LIST_LINES):
+        sign, skill = rng.choice(
+            (("=", None), ("=", None), ("=", copy), ("<", reverse), ("^", sort_numbers), ("^", sort_words))
+        )
+        if skill is None:
+            items = answer = " ".join(rng.choices(NOUNS, k=rng.randint(8, 20)))
+        else:
+            turn = draw(skill, rng, "train").turns[0]
+            instruction, items = turn.question.split(": ")
+            sign, answer = "v" if "downwards" in instruction else sign, turn.answer
+        parts += [Part(f"{items} {sign}", learnt=False), Part(f" {answer}\n", learnt=True)]
+    return [*parts, Part("<|eos|>", learnt=True)]
+
+
 def page(rng: random.Random) -> list[Part]:
     """Ten facts in running text."""
     sentences = []
@@ -113,15 +166,20 @@ def reading(rng: random.Random, books: list[str]) -> list[Part]:
     return [Part("<|bos|>", learnt=False), Part(piece[start : start + PIECE_CHARS // 2], learnt=True)]
 
 
-def lessons(rng: random.Random, books: list[str]) -> Iterator[list[Part]]:
-    """Lessons without end, the same for the same `rng`."""
+def lessons(rng: random.Random, books: list[str], step: int = 0) -> Iterator[list[Part]]:
+    """Lessons without end, as they are mixed at this step of the training; the same for the same `rng`."""
+    weights = MIXTURE if step >= LISTS_FROM_STEP else MIXTURE_WITHOUT_LISTS
     while True:
-        (kind,) = rng.choices(("chat", "questionnaire", "page", "reading"), (72, 14, 5, 9))
+        (kind,) = rng.choices(tuple(weights), tuple(weights.values()))
         match kind:
             case "chat":
                 yield chat(dialogue(rng), SYSTEM if rng.random() < 0.15 else None)
             case "questionnaire":
                 yield questionnaire(dialogue(rng))
+            case "drill":
+                yield drill(rng)
+            case "lists":
+                yield lists(rng)
             case "page":
                 yield page(rng)
             case _:
@@ -129,6 +187,6 @@ def lessons(rng: random.Random, books: list[str]) -> Iterator[list[Part]]:
 
 
 if __name__ == "__main__":
-    source = lessons(random.Random(1), pieces("train"))
+    source = lessons(random.Random(1), pieces("train"), LISTS_FROM_STEP)
     for _ in range(8):
         print("".join(part.text for part in next(source)), end="\n\n---\n\n")

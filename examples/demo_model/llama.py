@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 PLAIN_ATTENTION_LENGTH = 256
+SELECTED_STEP = 256
+"""The output layer runs on a multiple of so many tokens: a new shape at each step would be compiled and kept."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,15 @@ class Llama(nn.Module):
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy where `targets` (rows, length) are not negative; a target follows its id in the text."""
-        learnt = targets >= 0
-        logits = functional.linear(self(ids)[learnt], self.embed_tokens.weight)  # (learnt tokens, vocabulary)
-        return functional.cross_entropy(logits.float(), targets[learnt])
+        flat = targets.flatten()
+        count = -(-int((flat >= 0).sum()) // SELECTED_STEP) * SELECTED_STEP
+        chosen = (flat < 0).argsort(stable=True)[
+            :count
+        ]  # what is learnt, and a few more that are then ignored
+        logits = functional.linear(
+            self(ids).flatten(0, 1)[chosen], self.embed_tokens.weight
+        )  # (count, vocabulary)
+        return functional.cross_entropy(logits.float(), flat[chosen], ignore_index=-1)
 
     def right(self, ids: Tensor, targets: Tensor) -> Tensor:
         """Whether each row (rows,) would be answered without a fault by greedy decoding."""

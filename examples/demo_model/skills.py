@@ -44,11 +44,13 @@ class Example:
     key: str
     """What is asked for, the same for every phrasing of the same problem."""
     turns: tuple[Turn, ...]
+    numbers: tuple[int, int] = (0, 0)
+    """The operands of an arithmetic problem, as they stand in the question."""
 
 
-def one(key: str, question: str, answer: object) -> Example:
+def one(key: str, question: str, answer: object, numbers: tuple[int, int] = (0, 0)) -> Example:
     """An exchange of a single turn."""
-    return Example(key, (Turn(question, str(answer)),))
+    return Example(key, (Turn(question, str(answer)),), numbers)
 
 
 def _fact(rng: random.Random, relations: tuple[Relation, ...]) -> Example:
@@ -96,14 +98,14 @@ def addition(rng: random.Random) -> Example:
     """Sums of numbers up to 99."""
     a, b = rng.randrange(100), rng.randrange(100)
     question = rng.choice((f"What is {a} + {b}?", f"{a} + {b} = ?", f"Add {a} and {b}."))
-    return one(f"{min(a, b)} {max(a, b)}", question, a + b)
+    return one(f"{min(a, b)} {max(a, b)}", question, a + b, (a, b))
 
 
 def subtraction(rng: random.Random) -> Example:
     """Differences that are not negative."""
     b, a = sorted((rng.randrange(100), rng.randrange(100)))
     question = rng.choice((f"What is {a} - {b}?", f"{a} - {b} = ?", f"Subtract {b} from {a}."))
-    return one(f"{a} {b}", question, a - b)
+    return one(f"{a} {b}", question, a - b, (a, b))
 
 
 def addition_in_steps(rng: random.Random) -> Example:
@@ -121,7 +123,7 @@ def product(rng: random.Random) -> Example:
     """The table up to 12. Only pairs a < b can be held out, and b times a is then learnt: a table is known by heart."""
     a, b = rng.randrange(13), rng.randrange(13)
     question = rng.choice((f"What is {a} * {b}?", f"{a} * {b} = ?", f"Multiply {a} by {b}."))
-    return one(f"{a} {b}" if a < b else "kept", question, a * b)
+    return one(f"{a} {b}" if a < b else "kept", question, a * b, (a, b))
 
 
 def compare(rng: random.Random) -> Example:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -75,11 +76,10 @@ def encode(tokenizer: Tokenizer, parts: list[Part]) -> tuple[list[int], list[int
     return ids, learnt
 
 
-def batches(
-    tokenizer: Tokenizer, rng: random.Random, books: list[str], rows: int, length: int
+def batch(
+    tokenizer: Tokenizer, source: Iterator[list[Part]], rows: int, length: int
 ) -> tuple[Tensor, Tensor]:
     """Ids and targets (rows, length): lessons one after the other, each row beginning with a new one."""
-    source = lessons(rng, books)
     ids = torch.empty(rows, length + 1, dtype=torch.long)
     learnt = torch.empty(rows, length + 1, dtype=torch.long)
     for row in range(rows):

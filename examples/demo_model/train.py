@@ -13,21 +13,21 @@ import time
 from pathlib import Path
 
 import torch
-from curriculum import Part, chat, draw, pieces
+from curriculum import Part, chat, draw, lessons, pieces
 from llama import Llama, Shape
 from safetensors.torch import save_file
 from skills import SKILLS
 from tokenizers import Tokenizer
-from tokens import BOS, EOS, IM_END, PAD, batches, encode, save_tokenizer, train_tokenizer
+from tokens import BOS, EOS, IM_END, PAD, batch, encode, save_tokenizer, train_tokenizer
 from torch import Tensor
 
 TOKENS_PER_STEP = 4096
 WARM_UP_STEPS = 100
 DECAY_FROM = 0.5
 """The learning rate falls in a straight line to zero from this part of the run on; before, it is constant."""
-LENGTHS = ((0.85, 256), (0.95, 512), (1.0, 1024))
+LENGTHS = ((0.90, 256), (0.97, 512), (1.0, 1024))
 """Up to this part of the run, rows are so many tokens long: short ones first, which are cheaper."""
-CHECK_STEPS = 250
+CHECK_STEPS = 100
 CHECK_EXAMPLES = 30
 
 
@@ -125,8 +125,8 @@ def train(options: argparse.Namespace) -> None:
     mean_loss = 0.0
     for step in range(start, options.steps):
         length = row_length(step, options.steps)
-        rng = random.Random(f"{options.seed}/{step}")
-        ids, targets = batches(tokenizer, rng, books, TOKENS_PER_STEP // length, length)
+        source = lessons(random.Random(f"{options.seed}/{step}"), books, step)
+        ids, targets = batch(tokenizer, source, TOKENS_PER_STEP // length, length)
         with torch.autocast("cpu", torch.bfloat16):
             loss = model.loss(ids, targets)
         loss.backward()
@@ -158,7 +158,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     here = Path(__file__).parent
-    parser.add_argument("--steps", type=int, default=3400)
+    parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=here / "model", help="the model's folder")
