@@ -41,10 +41,7 @@ SMALL = (compare, copy, courtesy, first_letter, plain_facts)
 """What may come between telling something and asking for it."""
 DRILL_LINES = 20
 LIST_LINES = 8
-LISTS_FROM_STEP = 500
-"""Lists come when the words are known: repeating is the one thing that did not begin by itself."""
-MIXTURE_WITHOUT_LISTS = {"chat": 66, "questionnaire": 14, "drill": 12, "page": 3, "reading": 5}
-MIXTURE = {"chat": 60, "questionnaire": 13, "drill": 9, "lists": 10, "page": 3, "reading": 5}
+MIXTURE = {"chat": 60, "questionnaire": 13, "drill": 12, "lists": 8, "page": 3, "reading": 4}
 """Lessons of each kind in a hundred."""
 SYSTEM = "You are the small demo model of Paceline. Answer briefly."
 
@@ -166,11 +163,10 @@ def reading(rng: random.Random, books: list[str]) -> list[Part]:
     return [Part("<|bos|>", learnt=False), Part(piece[start : start + PIECE_CHARS // 2], learnt=True)]
 
 
-def lessons(rng: random.Random, books: list[str], step: int = 0) -> Iterator[list[Part]]:
-    """Lessons without end, as they are mixed at this step of the training; the same for the same `rng`."""
-    weights = MIXTURE if step >= LISTS_FROM_STEP else MIXTURE_WITHOUT_LISTS
+def lessons(rng: random.Random, books: list[str]) -> Iterator[list[Part]]:
+    """Lessons without end, the same for the same `rng`."""
     while True:
-        (kind,) = rng.choices(tuple(weights), tuple(weights.values()))
+        (kind,) = rng.choices(tuple(MIXTURE), tuple(MIXTURE.values()))
         match kind:
             case "chat":
                 yield chat(dialogue(rng), SYSTEM if rng.random() < 0.15 else None)
@@ -187,6 +183,6 @@ def lessons(rng: random.Random, books: list[str], step: int = 0) -> Iterator[lis
 
 
 if __name__ == "__main__":
-    source = lessons(random.Random(1), pieces("train"), LISTS_FROM_STEP)
+    source = lessons(random.Random(1), pieces("train"))
     for _ in range(8):
         print("".join(part.text for part in next(source)), end="\n\n---\n\n")

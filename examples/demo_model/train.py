@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import torch
+from beginning import begin_alike, wire
 from curriculum import Part, chat, draw, lessons, pieces
 from llama import Llama, Shape
 from safetensors.torch import save_file
@@ -23,7 +24,7 @@ from torch import Tensor
 
 TOKENS_PER_STEP = 4096
 WARM_UP_STEPS = 100
-DECAY_FROM = 0.5
+DECAY_FROM = 0.3
 """The learning rate falls in a straight line to zero from this part of the run on; before, it is constant."""
 LENGTHS = ((0.90, 256), (0.97, 512), (1.0, 1024))
 """Up to this part of the run, rows are so many tokens long: short ones first, which are cheaper."""
@@ -48,8 +49,8 @@ def optimizers(model: Llama) -> list[torch.optim.Optimizer]:
     chosen = {id(weights) for weights in matrices}
     rest = [weights for weights in model.parameters() if id(weights) not in chosen]
     made = [
-        torch.optim.Muon(matrices, lr=0.02, momentum=0.95, weight_decay=0.02),
-        torch.optim.AdamW(rest, lr=0.004, betas=(0.9, 0.97), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=0.015, momentum=0.95, weight_decay=0.02),
+        torch.optim.AdamW(rest, lr=0.003, betas=(0.9, 0.97), weight_decay=0.0),
     ]
     for optimizer in made:
         for group in optimizer.param_groups:
@@ -102,8 +103,10 @@ def train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     model = Llama(Shape())
-    steering = optimizers(model)
     tokenizer = train_tokenizer(model.shape.vocab_size, options.seed)
+    wire(model)
+    begin_alike(model, tokenizer)
+    steering = optimizers(model)
     books, papers = pieces("train"), exam(tokenizer)
     start, cpu_before, wall_before = 0, 0.0, 0.0
     if options.resume:
@@ -125,7 +128,7 @@ def train(options: argparse.Namespace) -> None:
     mean_loss = 0.0
     for step in range(start, options.steps):
         length = row_length(step, options.steps)
-        source = lessons(random.Random(f"{options.seed}/{step}"), books, step)
+        source = lessons(random.Random(f"{options.seed}/{step}"), books)
         ids, targets = batch(tokenizer, source, TOKENS_PER_STEP // length, length)
         with torch.autocast("cpu", torch.bfloat16):
             loss = model.loss(ids, targets)
@@ -158,7 +161,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     here = Path(__file__).parent
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=here / "model", help="the model's folder")
