@@ -126,7 +126,8 @@ def train(options: argparse.Namespace) -> None:
     parameters = sum(weights.numel() for weights in model.parameters())
     print(f"{parameters:,} parameters, {options.steps} steps of {TOKENS_PER_STEP} tokens", flush=True)
     mean_loss = 0.0
-    for step in range(start, options.steps):
+    end = min(options.steps, options.until or options.steps)
+    for step in range(start, end):
         length = row_length(step, options.steps)
         source = lessons(random.Random(f"{options.seed}/{step}"), books)
         ids, targets = batch(tokenizer, source, TOKENS_PER_STEP // length, length)
@@ -139,7 +140,7 @@ def train(options: argparse.Namespace) -> None:
             optimizer.step()
             optimizer.zero_grad()
         mean_loss += (loss.item() - mean_loss) * (0.05 if step > start else 1.0)
-        if (step + 1) % CHECK_STEPS == 0 or step + 1 == options.steps:
+        if (step + 1) % CHECK_STEPS == 0 or step + 1 == end:
             marks = grade(model, papers)
             state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in steering]}
             torch.save(state | {"step": step + 1} | spent(), options.checkpoint)
@@ -150,7 +151,7 @@ def train(options: argparse.Namespace) -> None:
             )
             print("  " + ", ".join(f"{name} {mark:.2f}" for name, mark in marks.items()), flush=True)
     print(
-        f"{options.steps * TOKENS_PER_STEP / 1e6:.1f} M tokens; "
+        f"{end * TOKENS_PER_STEP / 1e6:.1f} M tokens; "
         "{wall_s:.0f} s of wall time, {cpu_s:.0f} s of CPU time".format(**spent())
         + f", which is {spent()['cpu_s'] / options.threads:.0f} s on {options.threads} quiet cores"
     )
@@ -161,7 +162,8 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     here = Path(__file__).parent
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2400, help="of the whole run; the rate falls towards it")
+    parser.add_argument("--until", type=int, help="stop after this step of them; --resume goes on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=here / "model", help="the model's folder")
