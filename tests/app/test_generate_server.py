@@ -312,3 +312,25 @@ def test_a_model_that_cannot_be_served_stops_the_start_with_one_line(settings, w
     assert status == 2
     assert words in told
     assert told.count("\n") == 1
+
+
+def test_a_server_of_ours_stands_in_front_of_another(writer, state_dir):
+    settings = (
+        "embed.model=",
+        "generate.engine=upstream",
+        f"generate.upstream.url={writer.url}",
+        "generate.name=front",
+    )
+    arguments = {"prompt": "In the beginning", "max_tokens": 16, "temperature": 0.9, "seed": 4}
+    with running(*settings, f"generate.upstream.model={MODEL}", state_dir=state_dir) as server:
+        with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as front:
+            streamed = front.completions.create(model="front", **arguments, stream=True)
+            text = "".join(piece.choices[0].text for piece in streamed if piece.choices)
+        refused_ = httpx.post(
+            f"{server.url}/v1/completions", json={"prompt": "word " * 3000, "max_tokens": 4}
+        )
+
+    whole = httpx.post(f"{writer.url}/v1/completions", json=arguments).json()
+    assert text == whole["choices"][0]["text"]
+    assert refused_.status_code in {400, 413}
+    assert "1024" in refused_.json()["detail"]

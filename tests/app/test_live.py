@@ -44,8 +44,19 @@ OTHER = {
     "embed.breaker.failure_threshold": 2,
     "embed.breaker.open_s": 4.0,
     "embed.breaker.half_open_probes": 3,
+    "generate.schedule.max_batch_tokens": 64,
+    "generate.schedule.slowdown": 3.5,
+    "generate.schedule.ageing_s": 0.5,
+    "generate.schedule.speculative_tokens": 2,
+    "generate.admission.max_waiting": 9,
+    "generate.admission.max_waiting_tokens": 99,
+    "generate.admission.slo_ttft_ms": 321.0,
+    "generate.breaker.failure_threshold": 2,
+    "generate.breaker.open_s": 4.0,
+    "generate.breaker.half_open_probes": 3,
 }
 """Another value for each live setting."""
+WRITING = ("generate.model=demo", "generate.kv.max_bytes=33554432")
 
 
 def seen(application, name):
@@ -63,6 +74,13 @@ def seen(application, name):
         "embed.gate": lane._gate.policy,
         "embed.breaker": lane._breaker.policy,
     }.get(group)
+    if group.startswith("generate."):
+        writer = application._hot["/v1/score"]._generators["paceline-demo"]._generator
+        part = {
+            "generate.schedule": writer._engine.scheduler.policy,
+            "generate.admission": writer.admission.policy,
+            "generate.breaker": writer.breaker.policy,
+        }[group]
     if part is not None:
         return getattr(part, field)
     limiter = entrance.limiter
@@ -108,7 +126,9 @@ def test_the_part_that_uses_a_live_setting_sees_its_change_and_its_end(state_dir
     async def scenario():
         wrong = []
         for ttl_class in ("hot", "warm", "result"):
-            async with house(state_dir, "cache.l3.enabled=true", f"cache.ttl_class={ttl_class}") as (
+            async with house(
+                state_dir, "cache.l3.enabled=true", f"cache.ttl_class={ttl_class}", *WRITING
+            ) as (
                 application,
                 client,
             ):

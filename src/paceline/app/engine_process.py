@@ -95,7 +95,7 @@ async def _serve(settings: Settings, runtime: Path) -> None:
             Metrics(registry).add_areas(written.generator.stats, model=written.generator.name)
         control_host: ControlHost | None = None
         if settings.admin.token:
-            parts = Parts(settings, lane=lane, writer=None if written is None else written.service)
+            parts = Parts(settings, lane=lane, written=written)
             control = LocalControl(
                 settings,
                 parts.apply,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -43,7 +43,9 @@ class OpenGenerator(msgspec.Struct, frozen=True):
     fingerprint: bytes
     """Names everything that changes an answer, for cache keys."""
     service: GenerateService | None = None
-    """Ours, when the engine is: its policies may change while it runs."""
+    """Ours, when the engine is."""
+    apply: Callable[[GeneratePolicy], None] | None = None
+    """Takes over what may change while running; None in a worker, whose engine process does."""
 
 
 def find_generate_folder(policy: GeneratePolicy) -> Path:
@@ -66,7 +68,8 @@ async def open_generator(settings: Settings) -> AsyncIterator[OpenGenerator]:
     generator = await open_adapter(policy)
     card = generator.card()
     try:
-        yield OpenGenerator(generator, f"{policy.engine}|{card.id}|{policy.model}|{card.precision}".encode())
+        names = [policy.engine, card.id, policy.model, card.precision, policy.upstream.url]
+        yield OpenGenerator(generator, "|".join(names).encode(), apply=generator.apply)
     finally:
         await generator.close()
 
@@ -121,7 +124,7 @@ async def _open_ours(settings: Settings) -> AsyncIterator[OpenGenerator]:
         settings.cache.normalize,
     ]
     try:
-        yield OpenGenerator(service, "|".join(names).encode(), service)
+        yield OpenGenerator(service, "|".join(names).encode(), service, service.apply)
     finally:
         await service.close()
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from paceline.app.audit import Audit
+from paceline.app.generator import OpenGenerator
 from paceline.base.admin_api import (
     Batches,
     LeaseState,
@@ -32,7 +33,6 @@ from paceline.flow.batch_ring import BatchRing
 from paceline.flow.cache.tiers import Tiers
 from paceline.flow.limiter import Limiter
 from paceline.generate.answer_cache import CachedGenerator
-from paceline.generate.service import GenerateService
 from paceline.generate.step_log import StepLog
 from paceline.serve.entrance import Entrance
 from paceline.settings import LiveSettings, Settings, iter_knobs
@@ -87,16 +87,16 @@ class Parts:
         service: EmbedService | None = None,
         cache: Tiers | None = None,
         limiter: Limiter | None = None,
-        writer: GenerateService | None = None,
+        written: OpenGenerator | None = None,
         generator: Generator | None = None,
     ) -> None:
-        """`settings` are those the parts were made with; `writer` is our engine's service, `generator` what callers see."""
+        """`settings` are those the parts were made with; `written` is what generates, `generator` what callers see."""
         self._applied = settings
         self._lane = lane
         self._service = service
         self._cache = cache
         self._limiter = limiter
-        self._writer = writer
+        self._written = written
         self._generator = generator
         self.entrance: Entrance | None = None
         """Given when it exists: it is made of other parts."""
@@ -111,8 +111,9 @@ class Parts:
         if self._service is not None:
             self._service.ttl_s = settings.cache.ttl.of(settings.cache.ttl_class)
             self._service.max_texts = settings.embed.max_texts
-        if self._writer is not None and settings.generate != before.generate:
-            self._writer.apply(settings.generate)
+        apply = None if self._written is None else self._written.apply
+        if apply is not None and settings.generate != before.generate:
+            apply(settings.generate)
         if isinstance(self._generator, CachedGenerator):
             self._generator.ttl_s = settings.cache.ttl.result_s
         if self._limiter is not None and settings.limits != before.limits:

@@ -158,7 +158,7 @@ async def open_application(
             service=service,
             cache=cache,
             limiter=limiter,
-            writer=None if written is None else written.service,
+            written=written,
             generator=generator,
         )
         admin: Admin | None = None

@@ -17,6 +17,10 @@ PacelineError
 ├── DeadlineExceeded       the caller's time is over
 ├── EngineError            the model failed; the breaker counts these only
 │   └── OutOfMemory        ... for want of memory; the same work in smaller pieces may succeed
+├── StorageError           files of a store cannot be read or written
+│   ├── StorageFull        ... for want of room; the same write succeeds once there is some
+│   ├── StorageDamaged     ... because their content is not what was written
+│   └── FolderInUse        another process, or another object of this one, has the store open
 ├── TrialFailed            a setting could not be tried on a server
 └── Unreachable            no connection to the server, or it went away before it answered
 """
@@ -140,6 +144,32 @@ class OutOfMemory(EngineError):  # noqa: N818
     """The model ran out of memory; half the batch may fit."""
 
     code = "out_of_memory"
+
+
+class StorageError(PacelineError):
+    """Files of a store could not be read or written; what was acknowledged before is not touched by it."""
+
+    code = "storage_error"
+
+
+class StorageFull(StorageError):  # noqa: N818
+    """No room for a write: it was not done, and succeeds once there is room."""
+
+    code = "storage_full"
+    retryable = True
+
+
+class StorageDamaged(StorageError):  # noqa: N818
+    """A file holds something else than was written to it."""
+
+    code = "storage_damaged"
+
+
+class FolderInUse(StorageError):  # noqa: N818
+    """Another process, or another object of this one, has the store's folder open."""
+
+    code = "folder_in_use"
+    retryable = True
 
 
 class TrialFailed(PacelineError):  # noqa: N818

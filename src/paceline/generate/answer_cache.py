@@ -29,6 +29,7 @@ from paceline.base.generation import (
 )
 from paceline.base.timings import Tier, Timings
 from paceline.flow.cache.tiers import Tiers
+from paceline.generate.patience import patience
 
 
 class _Kept(msgspec.Struct, array_like=True):
@@ -289,13 +290,8 @@ class _Follower:
             await self.aclose()
 
     async def _more(self) -> None:
-        try:
-            async with asyncio.timeout(max(0.0, self._deadline_at - self._clock())):
-                await self._flight.moved()
-        except TimeoutError:
-            raise DeadlineExceeded(
-                "the deadline passed before the answer was ready; ask for fewer tokens or allow more time"
-            ) from None
+        async with patience(self._deadline_at, self._clock):
+            await self._flight.moved()
 
     async def aclose(self) -> None:
         """See `Generation`."""

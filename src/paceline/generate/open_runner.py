@@ -28,7 +28,7 @@ def open_runner(policy: GeneratePolicy, folder: Path, *, state_dir: Path) -> Run
     checkpoint = Checkpoint.open(folder)
     config = _bounded(checkpoint.config, policy.context_tokens)
     device = _device(policy)
-    refusal = _compiled_refusal(policy, device)
+    refusal = _compiled_refusal(policy, config, device)
     if policy.engine == "compiled" and refusal:
         raise ConfigError(
             f"generate.engine = compiled cannot run here: {refusal}; set generate.engine = torch",
@@ -105,10 +105,12 @@ def _device(policy: GeneratePolicy) -> str:
     return "cpu"
 
 
-def _compiled_refusal(policy: GeneratePolicy, device: str) -> str:
+def _compiled_refusal(policy: GeneratePolicy, config: ModelConfig, device: str) -> str:
     """Why the compiled kernels cannot run this, or nothing."""
     if device != "cpu":
         return f"it has no kernels for {device}"
+    if config.hidden_size % 16 or config.head_dim % 2:
+        return f"it needs a hidden_size in sixteens and an even head_dim, not {config.hidden_size} and {config.head_dim}"
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed (pip install 'paceline[generate]')"
     from paceline.generate.compiled.support import unsupported  # noqa: PLC0415 - an optional package

@@ -9,10 +9,11 @@ from math import inf
 import numpy as np
 
 from paceline.base.clock import Clock
-from paceline.base.errors import DeadlineExceeded, PacelineError
+from paceline.base.errors import PacelineError
 from paceline.base.generation import GenerateEvent, GenerateRequest, TokenLogprob, Usage
 from paceline.base.timings import Timings
 from paceline.generate.choice import ChoiceText
+from paceline.generate.patience import patience
 from paceline.generate.sampler import Drawn
 from paceline.generate.sequence import Delta, Sequence
 from paceline.generate.tokenizer import TextTokenizer
@@ -146,18 +147,10 @@ class Stream:
 
     async def _more(self) -> None:
         """Return when something came; the engine ends late sequences between steps, this ends late callers."""
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
+        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            if self._deadline_at == inf:
+            async with patience(self._deadline_at, self._clock):
                 await self._waiter
-            else:
-                async with asyncio.timeout(max(0.0, self._deadline_at - self._clock())):
-                    await self._waiter
-        except TimeoutError:
-            raise DeadlineExceeded(
-                "the deadline passed before the answer was ready; ask for fewer tokens or allow more time"
-            ) from None
         finally:
             self._waiter = None
 

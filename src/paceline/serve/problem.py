@@ -10,6 +10,7 @@ from paceline.base.errors import (
     ConfigError,
     DeadlineExceeded,
     EngineError,
+    FolderInUse,
     InvalidRequest,
     LeaseHeld,
     LeaseUnknown,
@@ -22,6 +23,9 @@ from paceline.base.errors import (
     RateLimited,
     Rejected,
     SettingRefused,
+    StorageDamaged,
+    StorageError,
+    StorageFull,
     TrialFailed,
     Unauthorised,
     Unreachable,
@@ -66,6 +70,10 @@ STATUS: dict[type[PacelineError], int] = {
     # 500, not 502: the engine is a part of this server, not a peer behind it.
     EngineError: 500,
     OutOfMemory: 500,
+    StorageError: 500,
+    StorageFull: 507,
+    StorageDamaged: 500,
+    FolderInUse: 409,
     TrialFailed: 500,
     # Met in a worker process whose engine process is away or being restarted.
     Unreachable: 503,
@@ -84,6 +92,7 @@ TITLE: dict[int, str] = {
     500: "The server failed",
     503: "The server cannot take the request now",
     504: "The deadline passed",
+    507: "The store has no room for the write",
 }
 
 CLIENT_LEFT = 499

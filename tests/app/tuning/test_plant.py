@@ -48,7 +48,7 @@ class TestKnobs:
 
 
 def test_the_service_is_known_by_its_task(told):
-    assert [service_of(task, told) for task in ("embeddings", "chat", "http")] == ["embed", "", ""]
+    assert [service_of(task, told) for task in ("embeddings", "chat", "http")] == ["embed", "generate", ""]
 
 
 def test_the_station_is_the_server_as_it_is_laid_out(admin, told):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from paceline.base.errors import ConfigError
 from paceline.base.generation import Generator
@@ -11,7 +12,14 @@ from paceline.generate.adapters.upstream.generator import Upstream
 from paceline.generate.policy import GeneratePolicy
 
 
-async def open_adapter(policy: GeneratePolicy) -> Generator:
+class Adapter(Generator, Protocol):
+    """A generator whose limits may change while it runs."""
+
+    def apply(self, policy: GeneratePolicy) -> None:
+        """Take over what may change; the rest of `policy` is ignored."""
+
+
+async def open_adapter(policy: GeneratePolicy) -> Adapter:
     """Open it for the running event loop; models are opened in a thread, and take seconds to minutes.
 
     Raises ConfigError for a setting that is wrong, a model that cannot be opened, and a package that is missing.

@@ -7,13 +7,16 @@ tokens it must not see get the weight 0 exactly, and adding 0 changes no bit.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from paceline.generate.compiled import lanes
 from paceline.generate.compiled.attention_tiles import SCORE_BLOCKS, SCORE_ROWS, mix_16, mix_32, mix_64, score
 from paceline.generate.compiled.crew import compiled, inlined
-from paceline.generate.compiled.rows import FLOAT, INT8, INT32, kv_size, power
-from paceline.generate.compiled.words import read, same_type, write
+from paceline.generate.compiled.lanes import Lanes
+from paceline.generate.compiled.rows import FLOAT, INT8, kv_size, power
+from paceline.generate.compiled.words import index, read, same_type, write
 
 TILE_QUERIES = 48
 """Query rows times heads of a group in a tile, about: what its state may take of the nearest cache."""
@@ -32,14 +35,14 @@ def scratch_bytes(head_dim: int, group: int) -> int:
 
 
 @compiled
-def attend(model, step, kind, layer, tile, kv_head, scratch):
+def attend(model: Any, step: Any, kind: Any, layer: int, tile: int, kv_head: int, scratch: int) -> None:
     """Attention of tile number `tile` to a head of keys and values, into the rows' places in `step.attention`."""
     dims = model.head_dim
     group = model.heads // model.kv_heads
-    sequence = np.int64(read(INT32, step.tile_table + 12 * tile))
-    first_row = np.int64(read(INT32, step.tile_table + 12 * tile + 4))
-    rows = np.int64(read(INT32, step.tile_table + 12 * tile + 8))
-    first_position = np.int64(read(INT32, step.row_positions + 4 * first_row))
+    sequence = index(step.tile_table + 12 * tile)
+    first_row = index(step.tile_table + 12 * tile + 4)
+    rows = index(step.tile_table + 12 * tile + 8)
+    first_position = index(step.row_positions + 4 * first_row)
     queries = rows * group
 
     blocks = scratch
@@ -49,18 +52,8 @@ def attend(model, step, kind, layer, tile, kv_head, scratch):
     weights = sums + queries * 4 * dims  # of each query: lanes of the sum of weights
     maxima = weights + queries * _LINE
 
-    zero = lanes.splat(np.float32(0.0))
-    scale = lanes.splat(model.query_scale)
-    for row in range(rows):
-        source = step.wide + (first_row + row) * step.wide_stride + kv_head * group * 4 * dims
-        target = asked + row * group * 4 * dims
-        for at in range(0, 4 * dims * group, _LINE):
-            lanes.store(target + at, lanes.load(source + at) * scale)
-            lanes.store(sums + row * group * 4 * dims + at, zero)
-    for query in range(queries):
-        lanes.store(weights + query * _LINE, zero)
-        write(FLOAT, maxima + 4 * query, _LOWEST)
-
+    _ask(model, step, kv_head, first_row, rows, asked, sums)
+    _forget(queries, weights, maxima)
     table = step.tables + 4 * sequence * step.table_width
     base = model.kv + (layer * model.blocks * model.kv_heads + kv_head) * model.kv_head_bytes
     pitch = model.kv_heads * model.kv_head_bytes
@@ -69,7 +62,7 @@ def attend(model, step, kind, layer, tile, kv_head, scratch):
     for start in range(begin, last_position + 1, CHUNK):
         tokens = min(CHUNK, last_position + 1 - start)
         for block in range(SCORE_BLOCKS):  # those behind the last one are scored and hidden
-            number = read(INT32, table + 4 * (start // _BLOCK + min(block, (tokens - 1) // _BLOCK)))
+            number = index(table + 4 * (start // _BLOCK + min(block, (tokens - 1) // _BLOCK)))
             write(np.int64(0), blocks + 8 * block, base + number * pitch)
         # Rows that stand before this chunk see nothing of it.
         unseeing = max(0, start - first_position) * group // SCORE_ROWS * SCORE_ROWS
@@ -92,24 +85,61 @@ def attend(model, step, kind, layer, tile, kv_head, scratch):
                     sums + own * 4 * dims,
                 )
             _mix(kind, count, scores, blocks, tokens, dims, sums + query * 4 * dims)
-    for row in range(rows):
-        for head in range(group):
-            own = row * group + head
-            target = step.attention + (first_row + row) * step.attention_stride
-            target += (kv_head * group + head) * 4 * dims
-            factor = lanes.splat(np.float32(1.0) / lanes.total(lanes.load(weights + own * _LINE)))
-            for at in range(0, 4 * dims, _LINE):
-                lanes.store(target + at, lanes.load(sums + own * 4 * dims + at) * factor)
+    _answer(model, step, kv_head, first_row, rows, sums, weights)
 
 
 @inlined
-def _scale_of_tokens(blocks, block, dims, part):
+def _ask(model: Any, step: Any, kv_head: int, first_row: int, rows: int, asked: int, sums: int) -> None:
+    """The queries of a group of heads side by side, scaled; sums of zeros."""
+    width = model.heads // model.kv_heads * 4 * model.head_dim
+    scale = lanes.splat(model.query_scale)
+    for row in range(rows):
+        source = step.wide + (first_row + row) * step.wide_stride + kv_head * width
+        for at in range(0, width, _LINE):
+            lanes.store(asked + row * width + at, lanes.load(source + at) * scale)
+            lanes.store(sums + row * width + at, lanes.splat(np.float32(0.0)))
+
+
+@inlined
+def _forget(queries: int, weights: int, maxima: int) -> None:
+    """What a query knows before the first chunk."""
+    for query in range(queries):
+        lanes.store(weights + query * _LINE, lanes.splat(np.float32(0.0)))
+        write(FLOAT, maxima + 4 * query, _LOWEST)
+
+
+@inlined
+def _answer(model: Any, step: Any, kv_head: int, first_row: int, rows: int, sums: int, weights: int) -> None:
+    """Sums divided by the sums of their weights, into the rows' places."""
+    dims = model.head_dim
+    group = model.heads // model.kv_heads
+    for own in range(rows * group):
+        target = step.attention + (first_row + own // group) * step.attention_stride
+        target += (kv_head * group + own % group) * 4 * dims
+        factor = lanes.splat(np.float32(1.0) / lanes.total(lanes.load(weights + own * _LINE)))
+        for at in range(0, 4 * dims, _LINE):
+            lanes.store(target + at, lanes.load(sums + own * 4 * dims + at) * factor)
+
+
+@inlined
+def _scale_of_tokens(blocks: int, block: int, dims: int, part: int) -> Lanes:
     """int8: the scales of the keys (part 0) or values (1) of a block's tokens."""
     return lanes.load(read(np.int64(0), blocks + 8 * block) + 2 * _BLOCK * dims + part * _LINE)
 
 
 @inlined
-def _weigh(kind, scores, blocks, dims, start, first, last, weights, maximum, sums):
+def _weigh(
+    kind: Any,
+    scores: int,
+    blocks: int,
+    dims: int,
+    start: int,
+    first: int,
+    last: int,
+    weights: int,
+    maximum: int,
+    sums: int,
+) -> None:
     """Turn a row's 64 scores into weights; scale down its sums if its maximum grew.
 
     `first` to `last` are the positions that it sees.
@@ -156,7 +186,7 @@ def _weigh(kind, scores, blocks, dims, start, first, last, weights, maximum, sum
 
 
 @inlined
-def _mix(kind, rows, weights, blocks, tokens, dims, sums):
+def _mix(kind: Any, rows: int, weights: int, blocks: int, tokens: int, dims: int, sums: int) -> None:
     """Add the values of the chunk's tokens, weighted, to the sums of the rows."""
     # The values of a block lie behind its keys.
     skip = _BLOCK * dims * kv_size(kind)

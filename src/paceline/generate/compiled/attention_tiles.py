@@ -12,9 +12,17 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from paceline.generate.compiled.lanes import F32, F32X16, I64, declared, pointer, read_lanes, splat_value
+from paceline.generate.compiled.lanes import (
+    F32,
+    F32X16,
+    I64,
+    declared,
+    instruction,
+    pointer,
+    read_lanes,
+    splat_value,
+)
 from paceline.generate.compiled.tiles import counted_loop, function_per_size
 
 SCORE_BLOCKS = 4
@@ -68,7 +76,7 @@ def _score_body(kind: types.Type) -> Any:
     return body
 
 
-@intrinsic
+@instruction
 def score(_: Any, kind: Any, rows: Any, queries: Any, blocks: Any, dims: Any, out: Any) -> Any:
     """Products of `rows` (1 to 6) queries (rows, dims) with the keys at four addresses, into `out` (rows, 64)."""
 
@@ -135,7 +143,7 @@ def _mix_of(width: int) -> Any:
 
         return types.void(kind, *[types.int64] * 7), emit
 
-    return intrinsic(mix)
+    return instruction(mix)
 
 
 mix_64, mix_32, mix_16 = _mix_of(4), _mix_of(2), _mix_of(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numba
 import numpy as np
@@ -14,23 +14,26 @@ from paceline.generate.compiled import step
 from paceline.generate.compiled.crew import OPTIONS
 from paceline.generate.compiled.rows import BF16, FLOAT, INT8
 
+Work = Callable[..., int]
+
 KINDS: dict[str, np.generic] = {"int8": INT8, "bf16": BF16, "fp32": FLOAT}
 """The number whose type chooses a precision in compiled code."""
 
 
-def compiled_work(state_dir: Path) -> Callable[..., None]:
+def compiled_work(state_dir: Path) -> Work:
     """`step.work`, compiled when first called with a pair of precisions (10 seconds) or read from `state_dir`."""
     # The compiler's own check looks at the file of this one function, not at those that it calls: so the folder's name
     # is a digest of all of them. Where the folder cannot be written, each process compiles for itself.
     folder = state_dir / "generate" / f"compiled-{_sources_digest()}"
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
     try:
-        return numba.njit(cache=True, **OPTIONS)(step.work)  # type: ignore[no-any-return]
+        return cast("Work", numba.njit(cache=True, **OPTIONS)(step.work))
     except RuntimeError:
-        return numba.njit(**OPTIONS)(step.work)  # type: ignore[no-any-return]
+        return cast("Work", numba.njit(**OPTIONS)(step.work))
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 def _sources_digest() -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -44,9 +44,19 @@ _SPINS_BEFORE_WAY = 2_000
 """Some 30 us in a phase: it is late only when its thread is not running, and then ours may be in its way."""
 _SPINS_BEFORE_SLEEP = 4_000
 
-OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False, "boundscheck": False}
-compiled = numba.njit(**OPTIONS)
-inlined = numba.njit(forceinline=True, **OPTIONS)
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "boundscheck": False}
+"""Other threads run meanwhile; arrays are not counted, since nothing is allocated inside."""
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Compile `function` into a part of those that call it."""
+    return cast("F", numba.njit(**OPTIONS)(function))
+
+
+def inlined(function: F) -> F:
+    """Compile `function` into the very place where it is called."""
+    return cast("F", numba.njit(forceinline=True, **OPTIONS)(function))
 
 
 def control_block() -> np.ndarray:
@@ -141,7 +151,7 @@ def stop_all(control: int) -> None:
 class Crew:
     """The calling thread and `threads - 1` others that wait for it in compiled code, without Python's lock."""
 
-    def __init__(self, work: Callable[..., None], arguments: tuple[Any, ...], threads: int) -> None:
+    def __init__(self, work: Callable[..., int], arguments: tuple[Any, ...], threads: int) -> None:
         """`work(control, *arguments, thread)` is `step.work`, compiled here if it was not yet."""
         self.threads = threads
         self._control = control_block()
@@ -164,16 +174,16 @@ class Crew:
         for other in self._others:
             other.start()
 
-    def run(self) -> None:
-        """One step; for one caller at a time, from any thread."""
+    def run(self) -> int:
+        """One step, for one caller at a time, from any thread; what `step.work` returns."""
         if self._closed:
             raise EngineError("the runner is closed; open another")
-        self._work(self._address, *self._arguments, np.int64(0))
+        return self._work(self._address, *self._arguments, np.int64(0))
 
     def close(self) -> None:
         """End the other threads."""
         if not self._closed:
             self._closed = True
-            stop_all(self._address)
+            stop_all(int(self._address))
             for other in self._others:
                 other.join()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import types
@@ -26,7 +26,7 @@ LANES = 16
 F32X16, I32X16, I16X16, I8X16 = (ir.VectorType(of, LANES) for of in (F32, I32, I16, I8))
 
 
-class LanesType(types.Type):  # type: ignore[misc]  # numba has no annotations
+class LanesType(types.Type):
     """The compiler's name for sixteen float32 numbers."""
 
     def __init__(self) -> None:
@@ -39,9 +39,14 @@ LANES_TYPE = LanesType()
 
 
 @register_model(LanesType)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, of: Any) -> None:
         super().__init__(manager, of, F32X16)
+
+
+def instruction(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that tells the types of an operation and how it is emitted becomes the operation."""
+    return cast("Callable[..., Any]", intrinsic(function))
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, to: ir.Type) -> ir.Value:
@@ -95,7 +100,7 @@ def _write_lanes(builder: ir.IRBuilder, kind: types.Type, address: ir.Value, val
     builder.store(value, pointer(builder, address, value.type)).align = 1
 
 
-@intrinsic
+@instruction
 def load_as(_: Any, kind: Any, address: Any) -> Any:
     """Sixteen numbers of the type of `kind` (int8, uint16 for bfloat16, int32, float32) at an address."""
 
@@ -105,7 +110,7 @@ def load_as(_: Any, kind: Any, address: Any) -> Any:
     return LANES_TYPE(kind, types.int64), emit
 
 
-@intrinsic
+@instruction
 def store_as(_: Any, kind: Any, address: Any, value: Any) -> Any:
     """Store as the type of `kind`: float32, uint16 (bfloat16, to nearest even) or int8 (whole numbers given)."""
 
@@ -116,7 +121,7 @@ def store_as(_: Any, kind: Any, address: Any, value: Any) -> Any:
     return types.void(kind, types.int64, LANES_TYPE), emit
 
 
-@intrinsic
+@instruction
 def load(_: Any, address: Any) -> Any:
     """Sixteen float32 at an address."""
 
@@ -126,7 +131,7 @@ def load(_: Any, address: Any) -> Any:
     return LANES_TYPE(types.int64), emit
 
 
-@intrinsic
+@instruction
 def store(_: Any, address: Any, value: Any) -> Any:
     """Store sixteen float32."""
 
@@ -137,7 +142,7 @@ def store(_: Any, address: Any, value: Any) -> Any:
     return types.void(types.int64, LANES_TYPE), emit
 
 
-@intrinsic
+@instruction
 def splat(_: Any, value: Any) -> Any:
     """The same float32 in every lane."""
 
@@ -154,10 +159,10 @@ def _lanewise(name: str, count: int) -> Any:
         return builder.call(declared(builder, name, F32X16, *[F32X16] * count), args)
 
     if count == 1:
-        return intrinsic(lambda _, a: (LANES_TYPE(LANES_TYPE), emit))
+        return instruction(lambda _, a: (LANES_TYPE(LANES_TYPE), emit))
     if count == 2:
-        return intrinsic(lambda _, a, b: (LANES_TYPE(LANES_TYPE, LANES_TYPE), emit))
-    return intrinsic(lambda _, a, b, c: (LANES_TYPE(LANES_TYPE, LANES_TYPE, LANES_TYPE), emit))
+        return instruction(lambda _, a, b: (LANES_TYPE(LANES_TYPE, LANES_TYPE), emit))
+    return instruction(lambda _, a, b, c: (LANES_TYPE(LANES_TYPE, LANES_TYPE, LANES_TYPE), emit))
 
 
 fma: Callable[[Lanes, Lanes, Lanes], Lanes] = _lanewise("llvm.fma.v16f32", 3)
@@ -183,7 +188,7 @@ def _fold(builder: ir.IRBuilder, value: ir.Value, join: Callable[[ir.Value, ir.V
     return builder.extract_element(value, I32(0))
 
 
-@intrinsic
+@instruction
 def total(_: Any, value: Any) -> Any:
     """The sum of the lanes."""
 
@@ -193,7 +198,7 @@ def total(_: Any, value: Any) -> Any:
     return types.float32(LANES_TYPE), emit
 
 
-@intrinsic
+@instruction
 def largest(_: Any, value: Any) -> Any:
     """The largest lane."""
 
@@ -206,7 +211,7 @@ def largest(_: Any, value: Any) -> Any:
     return types.float32(LANES_TYPE), emit
 
 
-@intrinsic
+@instruction
 def between(_: Any, value: Any, first: Any, last: Any, start: Any, otherwise: Any) -> Any:
     """Lane i of `value` where `first <= start + i <= last` (integers), `otherwise` elsewhere."""
 
@@ -227,7 +232,7 @@ def between(_: Any, value: Any, first: Any, last: Any, start: Any, otherwise: An
     return LANES_TYPE(*given), emit
 
 
-@intrinsic
+@instruction
 def power_of_two(_: Any, exponent: Any) -> Any:
     """2 ** exponent for whole exponents from -126 to 127."""
 
@@ -258,7 +263,7 @@ for _sign, _method in (
     _operator(_sign, _method)
 
 
-@intrinsic
+@instruction
 def load_half(_: Any, address: Any) -> Any:
     """Sixteen float16 numbers at an address."""
 

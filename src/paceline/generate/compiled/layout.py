@@ -22,6 +22,7 @@ MODEL: Final = np.dtype(
         ("embedding", _WORD),  # (vocab, hidden) in the checkpoint's type
         ("embedding_bytes", _WORD),  # of a number there
         ("embedding_is_half", _WORD),  # float16 rather than bfloat16, where it has two
+        ("positions", _WORD),  # that the rotary table has
         ("rotary", _WORD),  # (positions, head_dim) float32: cosines, then sines
         ("kv", _WORD),  # (layers, blocks, kv_heads, one head's keys, values and scales)
         ("kv_head_bytes", _WORD),
@@ -62,12 +63,14 @@ STEP: Final = np.dtype(
         ("phase", _WORD),  # the number of the step's first phase
         ("rows", _WORD),
         ("wanted", _WORD),
+        ("sequences", _WORD),
         ("tiles", _WORD),
         ("tile_rows", _WORD),  # query rows of an attention tile at most
         # from here: addresses. int32 arrays of the batch ...
         ("row_tokens", _WORD),  # (rows,)
         ("row_positions", _WORD),  # (rows,)
         ("row_slots", _WORD),  # (rows,) block * 16 + place in it
+        ("row_starts", _WORD),  # (sequences + 1,)
         ("wanted_rows", _WORD),  # (wanted,)
         ("tile_table", _WORD),  # (tiles, 3): sequence, first row, rows
         ("tables", _WORD),  # (sequences, table_width)

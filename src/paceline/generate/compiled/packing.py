@@ -44,7 +44,7 @@ def pack(matrix: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray]:
     if precision == "bf16":
         return panels_of(bfloat16_bits(matrix)), np.zeros(0, np.float32)
     codes, scales = quantize_rows(matrix)
-    packed = panels_of((codes.view(np.uint8) ^ 0x80))  # codes + 128
+    packed = panels_of(codes.view(np.uint8) ^ 0x80)  # codes + 128
     return packed, fill_rows(scales, -(-len(scales) // PANEL) * PANEL)
 
 

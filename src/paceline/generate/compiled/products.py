@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from paceline.generate.compiled import lanes
 from paceline.generate.compiled.crew import compiled, finish, inlined, take, wait_phase
+from paceline.generate.compiled.lanes import Lanes
 from paceline.generate.compiled.rows import FLOAT, INT8, INT32, gated, input_bytes
 from paceline.generate.compiled.tiles import (
     PANEL,
@@ -18,26 +21,42 @@ from paceline.generate.compiled.tiles import (
 from paceline.generate.compiled.words import read, same_type
 
 # Typed numbers: a plain constant would make the compiler write the function anew for each.
-STORE, ADD, GATE = np.int64(0), np.int64(1), np.int64(2)
+STORE, ADD, GATE = (cast("int", np.int64(number)) for number in range(3))
 """What becomes of the sums: stored with a bias, added to what is there, or silu(first half) * second half of a panel."""
-NO_BIAS = np.int64(0)
-PARTS = np.int64(4)
+NO_BIAS = cast("int", np.int64(0))
+PARTS = cast("int", np.int64(4))
 """A thread takes a fourth of what is left, so that all end together."""
 TILE_BYTES = TILE_ROWS * PANEL * 4
 """Room that a thread needs for the sums of a tile."""
+_FETCHED_AHEAD = 4096
+"""Bytes: 8 % faster than what the processor fetches by itself; 1,024 and 16,384 are as slow as none."""
 _LINE = 64
 
 
 @compiled
 def product(
-    control, phase, kind, rows, inputs, values, matrix, scales, columns, bias, after, out, stride, scratch
-):
+    control: int,
+    phase: int,
+    kind: Any,
+    rows: int,
+    inputs: int,
+    values: int,
+    matrix: int,
+    scales: int,
+    columns: int,
+    bias: int,
+    after: int,
+    out: int,
+    stride: int,
+    scratch: int,
+) -> None:
     """A phase: `rows` rows of `values` values from `inputs` times a packed matrix of `columns` (whole panels)."""
     panels = columns // PANEL
     row_bytes = input_bytes(kind, values)
     steps = (row_bytes - ROW_TRAILER) // STEP_BYTES
     panel_bytes = steps * PANEL_STEP_BYTES
     tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
+    pace = max(1, PANEL_STEP_BYTES // tiles)
     while True:
         first, count = take(control, phase, panels, PARTS)
         if count == 0:
@@ -47,10 +66,10 @@ def product(
             width = PANEL // 2 if after == GATE else PANEL
             for tile in range(tiles):
                 begin, end = rows * tile // tiles, rows * (tile + 1) // tiles
-                # While the first tiles run, the next panel is fetched, a line for each step.
-                ahead = weights + panel_bytes + min(tile, 1) * steps * _LINE
+                # While the tiles run, each fetches its part of the next panel; a single one what it reads soon.
+                ahead = weights + (_FETCHED_AHEAD if tiles == 1 else panel_bytes + tile * steps * pace)
                 start = inputs + begin * row_bytes
-                multiply(kind, end - begin, start, row_bytes, weights, steps, scratch, ahead)
+                multiply(kind, end - begin, start, row_bytes, weights, steps, scratch, ahead, pace)
                 for row in range(begin, end):
                     place = out + row * stride + 4 * panel * width
                     trailer = inputs + (row + 1) * row_bytes - ROW_TRAILER
@@ -61,7 +80,7 @@ def product(
 
 
 @inlined
-def _results(kind, sums, trailer, scales):
+def _results(kind: Any, sums: int, trailer: int, scales: int) -> Lanes:
     """Sixteen sums as results."""
     if same_type(kind, INT8):
         return lanes.load_as(INT32, sums) * lanes.splat(read(FLOAT, trailer)) * lanes.load(scales)
@@ -69,7 +88,9 @@ def _results(kind, sums, trailer, scales):
 
 
 @inlined
-def _conclude(kind, sums, trailer, scales, panel, bias, after, place):
+def _conclude(
+    kind: Any, sums: int, trailer: int, scales: int, panel: int, bias: int, after: int, place: int
+) -> None:
     one = _results(kind, sums, trailer, scales + panel * 4 * PANEL)
     two = _results(kind, sums + _LINE, trailer, scales + panel * 4 * PANEL + _LINE)
     if after == GATE:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from paceline.generate.compiled import lanes
@@ -45,7 +47,7 @@ def gated(gate: Lanes, up: Lanes) -> Lanes:
 
 
 @compiled
-def embed(model, token, out):
+def embed(model: Any, token: int, out: int) -> None:
     """The token's row of the embedding table, as float32."""
     row = model.embedding + token * model.hidden * model.embedding_bytes
     for at in range(0, model.hidden, _TOKENS):
@@ -59,7 +61,7 @@ def embed(model, token, out):
 
 
 @inlined
-def _inverse_size(row, count, size, eps):
+def _inverse_size(row: int, count: int, size: int, eps: np.float32) -> np.float32:
     """1 / sqrt(mean of squares + eps), the mean over `size` values."""
     squares = lanes.splat(np.float32(0.0))
     for at in range(0, count, _TOKENS):
@@ -69,7 +71,7 @@ def _inverse_size(row, count, size, eps):
 
 
 @compiled
-def normalise(row, weight, eps, count, size, out):
+def normalise(row: int, weight: int, eps: np.float32, count: int, size: int, out: int) -> None:
     """RMS norm of `size` float32, filled with zeros to `count`; `out` may be `row`."""
     factor = lanes.splat(_inverse_size(row, count, size, eps))
     for at in range(0, count, _TOKENS):
@@ -77,7 +79,7 @@ def normalise(row, weight, eps, count, size, out):
 
 
 @inlined
-def largest_magnitude(row, count):
+def largest_magnitude(row: int, count: int) -> np.float32:
     """Of `count` float32."""
     most = lanes.splat(np.float32(0.0))
     for at in range(0, count, _TOKENS):
@@ -86,7 +88,7 @@ def largest_magnitude(row, count):
 
 
 @inlined
-def input_bytes(kind, count):
+def input_bytes(kind: Any, count: int) -> int:
     """Of a row of `count` values made ready, trailer included."""
     if same_type(kind, INT8):
         return count + ROW_TRAILER
@@ -96,7 +98,7 @@ def input_bytes(kind, count):
 
 
 @compiled
-def make_input(kind, row, count, out):
+def make_input(kind: Any, row: int, count: int, out: int) -> None:
     """`count` float32 as micro-kernels take them. In int8 the largest becomes 127 or -127, ties round to even."""
     if same_type(kind, INT8):
         most = largest_magnitude(row, count)
@@ -119,7 +121,7 @@ def make_input(kind, row, count, out):
 
 
 @compiled
-def rotate(row, table, dims):
+def rotate(row: int, table: int, dims: int) -> None:
     """Turn the pairs (i, i + dims / 2) of one head by the angles of `table`: dims / 2 cosines, then sines."""
     half = dims // 2
     if half % _TOKENS == 0:
@@ -137,7 +139,7 @@ def rotate(row, table, dims):
 
 
 @inlined
-def kv_size(kind):
+def kv_size(kind: Any) -> int:
     """Bytes of a number."""
     if same_type(kind, INT8):
         return 1
@@ -145,7 +147,7 @@ def kv_size(kind):
 
 
 @compiled
-def keep(kind, keys, values, dims, head, place, scratch):
+def keep(kind: Any, keys: int, values: int, dims: int, head: int, place: int, scratch: int) -> None:
     """Write one token's keys and values (dims float32 each) to place 0 to 15 of a head of a block.
 
     A head of a block: keys [dims][16 tokens], values [16 tokens][dims], in int8 then 16 scales of keys and of values.
@@ -158,9 +160,16 @@ def keep(kind, keys, values, dims, head, place, scratch):
             scale = largest_magnitude(source, dims) / np.float32(127.0)
             factor = lanes.splat(np.float32(1.0) / scale if scale > np.float32(0.0) else np.float32(0.0))
             target = scratch if part == 0 else head + block + dims * place
+            sums = lanes.splat(np.float32(0.0))
             for at in range(0, dims, _TOKENS):
-                lanes.store_as(INT8, target + at, lanes.nearest(lanes.load(source + 4 * at) * factor))
-            write(FLOAT, head + 2 * block + part * _LINE + 4 * place, scale)
+                codes = lanes.nearest(lanes.load(source + 4 * at) * factor)
+                sums = sums + codes
+                lanes.store_as(INT8, target + at, codes)
+            total = lanes.total(sums)
+            healthy = total == total  # noqa: PLR0124 - NaN, as in `make_input`
+            write(
+                FLOAT, head + 2 * block + part * _LINE + 4 * place, scale if healthy else np.float32(np.nan)
+            )
     else:
         for at in range(0, dims, _TOKENS):
             lanes.store_as(kind, scratch + size * at, lanes.load(keys + 4 * at))

@@ -12,7 +12,7 @@ import msgspec
 import numba
 import numpy as np
 
-from paceline.base.errors import ConfigError, EngineError
+from paceline.base.errors import ConfigError, EngineError, OutOfMemory
 from paceline.generate.batch import Batch
 from paceline.generate.checkpoint import Checkpoint
 from paceline.generate.compiled.compiler import compiled_work, kind_of
@@ -21,6 +21,7 @@ from paceline.generate.compiled.kv_cache import KvCache, rotary_rows
 from paceline.generate.compiled.layout import LAYER, MODEL
 from paceline.generate.compiled.packed_weights import packed_weights
 from paceline.generate.compiled.packing import NUMBER_BYTES
+from paceline.generate.compiled.plan import NO_BLOCK, NO_POSITION, NO_TOKEN
 from paceline.generate.compiled.shapes import Shapes
 from paceline.generate.compiled.support import DEFAULT_PRECISION, unsupported
 from paceline.generate.compiled.workspace import Workspace
@@ -39,7 +40,7 @@ class CompiledRunner:
     precision.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own
+    def __init__(
         self,
         checkpoint: Checkpoint,
         *,
@@ -113,17 +114,19 @@ class CompiledRunner:
             try:
                 logits = self._workspace.fill(batch)
             except MemoryError as error:
-                raise EngineError(
+                raise OutOfMemory(
                     f"memory does not suffice for a step of {len(batch.tokens)} tokens with {len(batch.wanted)} rows "
                     "of logits; lower schedule.max_batch_tokens"
                 ) from error
-            self._crew.run()
+            if refusal := self._crew.run():
+                raise EngineError(self._refusal(refusal, batch))
             return logits[:, : self.config.vocab_size]
 
     def describe(self) -> dict[str, Any]:
         """See `Runner`."""
         return {
             "name": "compiled",
+            "digest": self._checkpoint.digest,
             "version": f"numba {numba.__version__}",
             "device": "cpu",
             "precision": self.precision,
@@ -144,6 +147,15 @@ class CompiledRunner:
         with self._running:
             self._crew.close()
 
+    def _refusal(self, refusal: int, batch: Batch) -> str:
+        """What of a batch is outside of the model."""
+        return {
+            NO_TOKEN: f"tokens are {batch.tokens.min()} to {batch.tokens.max()}, the model has {self.config.vocab_size}",
+            NO_POSITION: f"positions go to {batch.positions.max()} in {batch.tables.shape[1]} blocks, the model has "
+            f"{len(self._rotary)}",
+            NO_BLOCK: f"blocks are {batch.tables.min()} to {batch.tables.max()}, there are {self.blocks}",
+        }[refusal]
+
     def _model_record(self, shapes: Shapes, window: int) -> np.ndarray:
         config, record = self.config, np.zeros(1, MODEL)
         embedding = self._checkpoint.get("model.embed_tokens.weight")
@@ -160,6 +172,7 @@ class CompiledRunner:
             "embedding": embedding.data.ctypes.data,
             "embedding_bytes": embedding.data.itemsize,
             "embedding_is_half": embedding.dtype == "F16",
+            "positions": len(self._rotary),
             "rotary": self._rotary.ctypes.data,
             "kv": self._cache.address,
             "kv_head_bytes": self._cache.head_bytes,

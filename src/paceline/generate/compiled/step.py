@@ -16,6 +16,8 @@ and, for the rows whose logits are wanted, normalise and the output layer.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from paceline.generate.compiled.attention import attend
@@ -32,9 +34,9 @@ from paceline.generate.compiled.crew import (
     wait_phase,
     wait_step,
 )
+from paceline.generate.compiled.plan import PLANNED, plan
 from paceline.generate.compiled.products import ADD, GATE, NO_BIAS, PARTS, STORE, product
 from paceline.generate.compiled.rows import (
-    INT32,
     embed,
     input_bytes,
     keep,
@@ -43,21 +45,23 @@ from paceline.generate.compiled.rows import (
     rotate,
 )
 from paceline.generate.compiled.tiles import PANEL
-from paceline.generate.compiled.words import acquire, read, write
+from paceline.generate.compiled.words import acquire, index
 
 PHASES_PER_LAYER = 10
 _BLOCK = 16
-_AFTER_ATTENTION = np.int64(-1)
+_AFTER_ATTENTION = cast("int", np.int64(-1))
 
 
 @inlined
-def _panels(columns):
+def _panels(columns: int) -> int:
     """Columns in whole panels."""
     return (columns + PANEL - 1) // PANEL * PANEL
 
 
 @compiled
-def _normalise_rows(control, phase, model, step, kind, weight, layer, scratch):
+def _normalise_rows(
+    control: int, phase: int, model: Any, step: Any, kind: Any, weight: int, layer: int, scratch: int
+) -> None:
     while True:
         first, count = take(control, phase, step.rows, PARTS)
         if count == 0:
@@ -65,7 +69,7 @@ def _normalise_rows(control, phase, model, step, kind, weight, layer, scratch):
         for row in range(first, first + count):
             residual = step.residual + row * step.residual_stride
             if layer == 0:
-                token = np.int64(read(INT32, step.row_tokens + 4 * row))
+                token = index(step.row_tokens + 4 * row)
                 embed(model, token, residual)
             normalise(residual, weight, model.norm_eps, model.hidden, model.hidden, scratch)
             target = step.inputs + row * input_bytes(kind, model.hidden)
@@ -75,7 +79,9 @@ def _normalise_rows(control, phase, model, step, kind, weight, layer, scratch):
 
 
 @compiled
-def _ready_rows(control, phase, step, kind, source, stride, values):
+def _ready_rows(
+    control: int, phase: int, step: Any, kind: Any, source: int, stride: int, values: int
+) -> None:
     while True:
         first, count = take(control, phase, step.rows, PARTS)
         if count == 0:
@@ -87,7 +93,9 @@ def _ready_rows(control, phase, step, kind, source, stride, values):
 
 
 @compiled
-def _keep_rows(control, phase, model, layer, step, kv_kind, number, scratch):
+def _keep_rows(
+    control: int, phase: int, model: Any, layer: Any, step: Any, kv_kind: Any, number: int, scratch: int
+) -> None:
     dims = model.head_dim
     heads = model.heads + model.kv_heads
     while True:
@@ -96,8 +104,8 @@ def _keep_rows(control, phase, model, layer, step, kv_kind, number, scratch):
             break
         for row in range(first, first + count):
             line = step.wide + row * step.wide_stride
-            position = np.int64(read(INT32, step.row_positions + 4 * row))
-            slot = np.int64(read(INT32, step.row_slots + 4 * row))
+            position = index(step.row_positions + 4 * row)
+            slot = index(step.row_slots + 4 * row)
             for head in range(heads):
                 own = line + head * 4 * dims
                 weight = layer.query_norm if head < model.heads else layer.key_norm
@@ -115,7 +123,9 @@ def _keep_rows(control, phase, model, layer, step, kv_kind, number, scratch):
 
 
 @compiled
-def _attend_tiles(control, phase, model, step, kv_kind, number, scratch):
+def _attend_tiles(
+    control: int, phase: int, model: Any, step: Any, kv_kind: Any, number: int, scratch: int
+) -> None:
     items = step.tiles * model.kv_heads
     while True:
         first, count = take(control, phase, items, PARTS)
@@ -128,7 +138,17 @@ def _attend_tiles(control, phase, model, step, kv_kind, number, scratch):
 
 
 @compiled
-def _layer(control, phase, model, layer, step, kind, kv_kind, number, scratch):
+def _layer(
+    control: int,
+    phase: int,
+    model: Any,
+    layer: Any,
+    step: Any,
+    kind: Any,
+    kv_kind: Any,
+    number: int,
+    scratch: int,
+) -> int:
     """A layer's phases from `phase`; the number of the phase after them."""
     hidden, inner = model.hidden, model.inner
     attended = model.heads * model.head_dim
@@ -168,13 +188,13 @@ def _layer(control, phase, model, layer, step, kind, kv_kind, number, scratch):
 
 
 @compiled
-def _logits(control, phase, model, step, kind, scratch):
+def _logits(control: int, phase: int, model: Any, step: Any, kind: Any, scratch: int) -> int:
     while True:
         first, count = take(control, phase, step.wanted, PARTS)
         if count == 0:
             break
         for item in range(first, first + count):
-            row = np.int64(read(INT32, step.wanted_rows + 4 * item))
+            row = index(step.wanted_rows + 4 * item)
             residual = step.residual + row * step.residual_stride
             normalise(residual, model.final_norm, model.norm_eps, model.hidden, model.hidden, scratch)
             target = step.inputs + item * input_bytes(kind, model.hidden)
@@ -189,8 +209,8 @@ def _logits(control, phase, model, step, kind, scratch):
     return following(phase)
 
 
-def work(control, models, layers, steps, kind, kv_kind, thread):
-    """Thread 0 runs the step and returns; the others run steps until told to stop.
+def work(control: int, models: Any, layers: Any, steps: Any, kind: Any, kv_kind: Any, thread: int) -> int:
+    """Thread 0 runs the step and returns PLANNED, or why it cannot be run; the others run steps until told to stop.
 
     What the others read of a step that is over is not consistent; they take nothing on the strength of it (see `crew`).
     """
@@ -198,13 +218,16 @@ def work(control, models, layers, steps, kind, kv_kind, thread):
     seen = 0
     while True:
         if thread == 0:
+            refusal = plan(model, step)
+            if refusal != PLANNED:
+                return refusal
             # Numbers of phases are never used twice, not even where a step has none of its last ones.
             step.phase = current_phase(control)
             begin_step(control)
         else:
             seen = wait_step(control, seen)
             if acquire(control + STOP) != 0:
-                return
+                return PLANNED
         scratch = step.scratch + thread * step.scratch_stride
         phase = step.phase
         for number in range(model.layers):
@@ -213,4 +236,4 @@ def work(control, models, layers, steps, kind, kv_kind, thread):
             phase = _logits(control, phase, model, step, kind, scratch)
         if thread == 0:
             skip_to(control, following(following(following(phase))))
-            return
+            return PLANNED

@@ -21,9 +21,19 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from paceline.generate.compiled.lanes import F32, F32X16, I8, I32, I32X16, I64, declared, pointer, splat_value
+from paceline.generate.compiled.lanes import (
+    F32,
+    F32X16,
+    I8,
+    I32,
+    I32X16,
+    I64,
+    declared,
+    instruction,
+    pointer,
+    splat_value,
+)
 
 PANEL = 32
 """Columns of a panel."""
@@ -141,7 +151,7 @@ def _multiply_body(kind: types.Type) -> Any:
     """Writes the tile for so many rows."""
 
     def body(builder: ir.IRBuilder, rows: int, args: Sequence[ir.Value]) -> None:
-        first, stride, weights, steps, out, ahead = args
+        first, stride, weights, steps, out, ahead, pace = args
         fetch = declared(builder, "llvm.prefetch.p0", ir.VoidType(), I8.as_pointer(), I32, I32, I32)
         starts = [builder.add(first, builder.mul(stride, I64(row))) for row in range(rows)]
         sums: list[ir.Value] = []
@@ -159,17 +169,18 @@ def _multiply_body(kind: types.Type) -> Any:
                 _load_register(inner, inner.add(place, I64(_REGISTER * vector)), I32X16)
                 for vector in range(_VECTORS)
             ]
-            # One line of what is read next: the memory works while the arithmetic does.
-            line = inner.add(ahead, inner.mul(step, I64(_REGISTER)))
-            inner.call(fetch, [pointer(inner, line, I8), I32(0), I32(2), I32(1)])
-            results = []
+            # What is read next, into the second cache: the memory works while the arithmetic does.
+            line = inner.add(ahead, inner.mul(step, pace))
+            for place_ahead in (line, inner.add(line, I64(_REGISTER))):
+                inner.call(fetch, [pointer(inner, place_ahead, I8), I32(0), I32(2), I32(1)])
+            results: list[ir.Value] = []
             for row in range(rows):
                 four = inner.load(inner.gep(values[row], [step]))
                 four.align = STEP_BYTES
-                for vector in range(_VECTORS):
-                    results.append(
-                        _add_products(inner, kind, held[row * _VECTORS + vector], columns[vector], four)
-                    )
+                results += [
+                    _add_products(inner, kind, held[row * _VECTORS + vector], columns[vector], four)
+                    for vector in range(_VECTORS)
+                ]
             return results
 
         for number, total in enumerate(counted_loop(builder, steps, sums, add_step)):
@@ -179,14 +190,24 @@ def _multiply_body(kind: types.Type) -> Any:
     return body
 
 
-@intrinsic
+@instruction
 def multiply(
-    _: Any, kind: Any, rows: Any, first: Any, stride: Any, weights: Any, steps: Any, out: Any, ahead: Any
+    _: Any,
+    kind: Any,
+    rows: Any,
+    first: Any,
+    stride: Any,
+    weights: Any,
+    steps: Any,
+    out: Any,
+    ahead: Any,
+    pace: Any,
 ) -> Any:
     """Sums of `rows` (1 to 14) rows from `first`, `stride` bytes apart, with a panel, into `out` (rows, 32).
 
     The sums are int32 for weights of the type int8 (`kind`), float32 for uint16 (bfloat16) and float32. `ahead` is
-    where memory is read next: one line is fetched for each of the `steps`. `out` and `weights` begin on a line.
+    where memory is read next: in each step two lines are fetched from there, and it moves by `pace` bytes. `out` and
+    `weights` begin on a line.
     """
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -196,4 +217,4 @@ def multiply(
         )
         return context.get_dummy_value()
 
-    return types.void(kind, *[types.int64] * 7), emit
+    return types.void(kind, *[types.int64] * 8), emit

@@ -9,16 +9,15 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from paceline.generate.compiled.lanes import F32, I8, I16, I32, I64, declared, pointer
+from paceline.generate.compiled.lanes import F32, I8, I16, I32, I64, declared, instruction, pointer
 
 _FUTEX_WAIT, _FUTEX_WAKE, _PRIVATE = 0, 1, 128
 _SYS_FUTEX, _SYS_SCHED_YIELD = 202, 24
 _ELEMENTS = {types.int8: I8, types.uint16: I16, types.int32: I32, types.int64: I64, types.float32: F32}
 
 
-@intrinsic
+@instruction
 def read(_: Any, kind: Any, address: Any) -> Any:
     """The number of the type of `kind` at an address."""
 
@@ -30,7 +29,17 @@ def read(_: Any, kind: Any, address: Any) -> Any:
     return kind(kind, types.int64), emit
 
 
-@intrinsic
+@instruction
+def index(_: Any, address: Any) -> Any:
+    """The int32 at an address, as an integer of the compiler's own width."""
+
+    def emit(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.sext(builder.load(pointer(builder, args[0], I32)), I64)
+
+    return types.int64(types.int64), emit
+
+
+@instruction
 def write(_: Any, kind: Any, address: Any, value: Any) -> Any:
     """Store a number as the type of `kind`."""
 
@@ -41,7 +50,7 @@ def write(_: Any, kind: Any, address: Any, value: Any) -> Any:
     return types.void(kind, types.int64, kind), emit
 
 
-@intrinsic
+@instruction
 def same_type(_: Any, one: Any, other: Any) -> Any:
     """Whether two numbers have one type; known when the code is compiled."""
 
@@ -51,7 +60,7 @@ def same_type(_: Any, one: Any, other: Any) -> Any:
     return types.boolean(one, other), emit
 
 
-@intrinsic
+@instruction
 def acquire(_: Any, address: Any) -> Any:
     """Read a word; what its writer wrote before is seen from here on."""
 
@@ -61,7 +70,7 @@ def acquire(_: Any, address: Any) -> Any:
     return types.int64(types.int64), emit
 
 
-@intrinsic
+@instruction
 def release(_: Any, address: Any, value: Any) -> Any:
     """Write a word after all that was written before."""
 
@@ -72,7 +81,7 @@ def release(_: Any, address: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64), emit
 
 
-@intrinsic
+@instruction
 def add_to(_: Any, address: Any, amount: Any) -> Any:
     """Add to a word; returns what it was before."""
 
@@ -82,7 +91,7 @@ def add_to(_: Any, address: Any, amount: Any) -> Any:
     return types.int64(types.int64, types.int64), emit
 
 
-@intrinsic
+@instruction
 def replace(_: Any, address: Any, old: Any, new: Any) -> Any:
     """Write `new` if the word is `old`; whether it was."""
 
@@ -93,7 +102,7 @@ def replace(_: Any, address: Any, old: Any, new: Any) -> Any:
     return types.boolean(types.int64, types.int64, types.int64), emit
 
 
-@intrinsic
+@instruction
 def pause(_: Any) -> Any:
     """Tell the core that this is a waiting loop."""
 
@@ -110,7 +119,7 @@ def _system_call(builder: ir.IRBuilder, number: int, *args: ir.Value) -> ir.Valu
     return builder.call(call, given + [I64(0)] * (7 - len(given)))
 
 
-@intrinsic
+@instruction
 def sleep_while(_: Any, address: Any, value: Any) -> Any:
     """Sleep until woken, unless the lower half of the word differs from that of `value`; may return early."""
 
@@ -120,7 +129,7 @@ def sleep_while(_: Any, address: Any, value: Any) -> Any:
     return types.int64(types.int64, types.int64), emit
 
 
-@intrinsic
+@instruction
 def wake_all(_: Any, address: Any) -> Any:
     """Wake all that sleep on the word."""
 
@@ -130,7 +139,7 @@ def wake_all(_: Any, address: Any) -> Any:
     return types.int64(types.int64), emit
 
 
-@intrinsic
+@instruction
 def give_way(_: Any) -> Any:
     """Let another thread have this core."""
 

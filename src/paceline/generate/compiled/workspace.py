@@ -10,7 +10,6 @@ from paceline.generate.compiled.layout import STEP, aligned, lines
 from paceline.generate.compiled.products import TILE_BYTES
 from paceline.generate.compiled.shapes import Shapes
 from paceline.generate.compiled.tiles import PANEL, ROW_TRAILER
-from paceline.generate.runner import BLOCK_TOKENS
 
 
 class Workspace:
@@ -28,7 +27,8 @@ class Workspace:
         self._held: dict[str, np.ndarray] = {}
         self._rows = 0
         group = shapes.heads // shapes.kv_heads
-        self._set("tile_rows", max(1, TILE_QUERIES // group))
+        self._tile_rows = max(1, TILE_QUERIES // group)
+        self._set("tile_rows", self._tile_rows)
         scratch = lines(
             max(
                 scratch_bytes(shapes.head_dim, group),
@@ -54,23 +54,21 @@ class Workspace:
         self._copy("row_positions", batch.positions)
         self._copy("wanted_rows", batch.wanted)
         self._copy("tables", batch.tables.reshape(-1))
-        sequences = np.repeat(np.arange(len(batch.contexts)), np.diff(batch.starts))
-        blocks = batch.tables[sequences, batch.positions // BLOCK_TOKENS]
-        self._copy("row_slots", blocks * BLOCK_TOKENS + batch.positions % BLOCK_TOKENS)
-        tiles = _tiles(batch, int(self.step["tile_rows"][0]))
-        self._copy("tile_table", tiles.reshape(-1))
+        self._copy("row_starts", batch.starts)
+        sequences = len(batch.contexts)
+        self._place("row_slots", 4 * rows)
+        self._place("tile_table", 12 * (sequences + rows // self._tile_rows))
         for name, value in (
             ("rows", rows),
             ("wanted", wanted),
-            ("tiles", len(tiles)),
+            ("sequences", sequences),
             ("table_width", batch.tables.shape[1]),
             ("logits_stride", 4 * self._logit_columns),
         ):
             self._set(name, value)
         logits = self._place("logits", 4 * wanted * self._logit_columns)
-        return (
-            logits[: 4 * wanted * self._logit_columns].view(np.float32).reshape(wanted, self._logit_columns)
-        )
+        shape = (wanted, self._logit_columns)
+        return logits[: 4 * wanted * self._logit_columns].view(np.float32).reshape(shape)
 
     def _room_for(self, rows: int) -> None:
         if rows <= self._rows:
@@ -103,15 +101,3 @@ class Workspace:
 
     def _set(self, name: str, value: int) -> None:
         self.step[name] = value
-
-
-def _tiles(batch: Batch, most: int) -> np.ndarray:
-    """(tiles, 3): sequence, first row and rows of each attention tile, `most` rows at most."""
-    lengths = np.diff(batch.starts)
-    counts = -(-lengths // most)
-    sequences = np.repeat(np.arange(len(lengths)), counts)
-    ends = np.cumsum(counts)
-    numbers = np.arange(len(sequences)) - np.repeat(ends - counts, counts)
-    first = batch.starts[sequences] + numbers * most
-    rows = np.minimum(most, batch.starts[sequences + 1] - first)
-    return np.stack((sequences, first, rows), axis=1).astype(np.int32)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from math import inf
 
 from paceline.base.clock import Clock
-from paceline.base.errors import DeadlineExceeded, PacelineError
+from paceline.base.errors import PacelineError
 from paceline.base.generation import GenerateEvent, TokenLogprob, Usage
 from paceline.base.timings import Timings
 from paceline.generate.adapters.openvino_genai.step_thread import Delta, Sequence
+from paceline.generate.patience import patience
 
 
 class Answer:
@@ -86,13 +86,8 @@ class Answer:
     async def _more(self) -> None:
         """Return when something came."""
         self._waiter = asyncio.get_running_loop().create_future()
-        left_s = self._deadline_at - self._clock()
         try:
-            async with asyncio.timeout(left_s if left_s < inf else None):
+            async with patience(self._deadline_at, self._clock):
                 await self._waiter
-        except TimeoutError:
-            raise DeadlineExceeded(
-                "the deadline passed before the answer was ready; ask for fewer tokens or allow more time"
-            ) from None
         finally:
             self._waiter = None

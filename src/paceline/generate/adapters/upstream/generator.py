@@ -35,6 +35,7 @@ from paceline.generate.adapters.upstream.generation import Source, UpstreamGener
 from paceline.generate.adapters.upstream.policy import UpstreamPolicy
 from paceline.generate.adapters.upstream.refusal import of_reply, of_transport
 from paceline.generate.adapters.upstream.scoring import score
+from paceline.generate.policy import GeneratePolicy
 
 T = TypeVar("T")
 
@@ -170,6 +171,10 @@ class Upstream:
             self.breaker.record_failure(self.breaker.allow())
 
     # -- state ------------------------------------------------------------------------------------------------
+
+    def apply(self, policy: GeneratePolicy) -> None:
+        """Take over what may change while running: `breaker`."""
+        self.breaker.policy = policy.breaker
 
     def card(self) -> ModelCard:
         """See `Generator.card`; the context's length is the upstream's secret."""

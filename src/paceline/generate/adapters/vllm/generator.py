@@ -253,6 +253,11 @@ class Vllm:
 
     # -- state ------------------------------------------------------------------------------------------------
 
+    def apply(self, policy: GeneratePolicy) -> None:
+        """Take over what may change while running: `admission`, `breaker`."""
+        self._policy = policy
+        self.breaker.policy = policy.breaker
+
     def card(self) -> ModelCard:
         """See `Generator.card`."""
         return ModelCard(

@@ -1,0 +1,359 @@
+"""A collection of vectors in a folder: written through a log, searched in memory maps, kept in order beside both.
+
+The way of a write: checked, logged, made visible, and acknowledged when the log is as safe as the policy says. The way
+of a search: the newest view, each part by its own plan, the best of all. Many threads may do either; searches wait for
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from paceline.base.errors import InvalidRequest, NotFound, PacelineError
+from paceline.vectors.batch import (
+    Batch,
+    Deletes,
+    Upserts,
+    checked_keys,
+    columns_of,
+    hashes_of,
+    merged_metadata,
+    without_doubles,
+)
+from paceline.vectors.disk import made_folder
+from paceline.vectors.files import Files
+from paceline.vectors.filters import Filter
+from paceline.vectors.incoming import Incoming
+from paceline.vectors.metadata import Types, merged_types
+from paceline.vectors.metric import Floats, checked
+from paceline.vectors.opening import Opened, open_folder
+from paceline.vectors.policy import Schema, VectorsPolicy
+from paceline.vectors.preprocess import Preprocess
+from paceline.vectors.record import (
+    Key,
+    Match,
+    Record,
+    checked_namespace,
+    packed_metadata,
+    unpacked_metadata,
+)
+from paceline.vectors.search import MOST_EF, Reach, live_rows, search_view
+from paceline.vectors.searched import checked_counts
+from paceline.vectors.snapshot import take_snapshot
+from paceline.vectors.stats import CollectionStats, stats_of
+from paceline.vectors.view import View
+
+
+class Collection:
+    """An open collection; one object, in one process, at a time."""
+
+    def __init__(self, opened: Opened, policy: VectorsPolicy) -> None:
+        self.policy = policy
+        self.schema = opened.files.manifest.schema
+        self.recovery = opened.recovery
+        self._opened = opened
+        self._files, self._state, self._log = opened.files, opened.state, opened.log
+        self._upkeep, self._incoming = opened.upkeep, Incoming(self.schema, opened.preprocess)
+        self._is_closed = False
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        schema: Schema,
+        *,
+        sample: Any = None,
+        policy: VectorsPolicy = VectorsPolicy(),  # noqa: B008 - frozen
+    ) -> Self:
+        """Make a collection in `folder`, which must not exist. `sample` (n, d): vectors from which pca learns."""
+        if folder.exists():
+            raise InvalidRequest(f"{folder} exists; open it, drop it, or choose another name", param="name")
+        if sample is None:
+            if schema.reduction == "pca":
+                raise InvalidRequest(
+                    "pca learns from vectors; give a sample of some thousands", param="sample"
+                )
+            sample = np.ones((1, schema.dimensions), np.float32)
+        preprocess = Preprocess.learn(
+            checked(sample, schema.dimensions), schema.reduction, schema.kept, schema.metric
+        )
+        with made_folder(folder) as part:
+            Files.create(part, schema, preprocess)
+        return cls.open(folder, policy=policy)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        policy: VectorsPolicy = VectorsPolicy(),  # noqa: B008 - frozen
+        skip_damaged: bool = False,
+    ) -> Self:
+        """Open the collection in `folder`, with all that was acknowledged.
+
+        NotFound, FolderInUse, StorageDamaged (`skip_damaged` leaves out writes of the log that cannot be read). Damaged
+        segments are set aside: see `stats().damaged`.
+        """
+        return cls(open_folder(folder, policy, skip_damaged=skip_damaged), policy)
+
+    def upsert(self, records: Iterable[Record]) -> int:
+        """Add records, or replace those of the same id; all of them or none. Returns how many.
+
+        InvalidRequest names the record at fault, StorageFull means that there was no room.
+        """
+        keys, vectors, metadata = columns_of(list(records))
+        return self._upsert(keys, self._incoming.each(vectors), metadata)
+
+    def upsert_arrays(
+        self,
+        ids: Sequence[str],
+        vectors: Any,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        *,
+        namespace: str = "",
+    ) -> int:
+        """As `upsert`, of columns: `vectors` is (n, d), `metadata` of each record or none at all."""
+        keys = checked_keys(ids, namespace)
+        rows = self._incoming.vectors(vectors)
+        if len(rows) != len(keys) or (metadata is not None and len(metadata) != len(keys)):
+            raise InvalidRequest(
+                f"{len(keys)} ids, {len(rows)} vectors; send one of each, and metadata of each or none",
+                param="ids",
+            )
+        packed = [
+            packed_metadata(one, f"metadata[{i}]") for i, one in enumerate(metadata or [None] * len(keys))
+        ]
+        return self._upsert(keys, rows, packed)
+
+    def _upsert(self, keys: list[Key], vectors: Floats, metadata: list[bytes]) -> int:
+        without_doubles(keys)
+        most = self.policy.durability.most_batch
+        if len(keys) > most:
+            raise InvalidRequest(
+                f"{len(keys)} records in one write; {most} is the most, send several", param="records"
+            )
+        if keys:
+            self._upkeep.wait_for_room()
+            self._acknowledged(self._log_and_apply(Upserts.of(keys, vectors, metadata)))
+        return len(keys)
+
+    def update(
+        self,
+        id: str,  # noqa: A002 - its name in the API
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        vector: Any = None,
+        namespace: str = "",
+    ) -> None:
+        """Change a record: `vector` replaces, fields of `metadata` replace and None removes one. NotFound."""
+        keys = checked_keys([id], namespace)
+        entered = None if vector is None else self._incoming.vectors(vector)
+        self._upkeep.wait_for_room()
+        with self._state.writing:  # nobody may write in between
+            found = self._state.view.find(keys, hashes_of(keys))[0]
+            if found is None:
+                raise NotFound(f"no record {id!r} in namespace {namespace!r}; upsert it", param="id")
+            part, row = found
+            old = part.source.metadata_of(row)
+            packed = old
+            if metadata is not None:
+                packed = packed_metadata(merged_metadata(unpacked_metadata(old), metadata))
+            kept = part.source.vectors_of(np.array([row])) if entered is None else entered
+            number = self._log_and_apply(Upserts.of(keys, kept, [packed]))
+        self._acknowledged(number)
+
+    def delete(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
+        namespace: str = "",
+        everything: bool = False,
+    ) -> int:
+        """Delete by id, by filter, or a whole namespace; returns how many records there were."""
+        if (ids is not None) + (filter is not None) + everything != 1:
+            raise InvalidRequest("say what to delete: one of ids, filter, everything", param="ids")
+        self._upkeep.wait_for_room()
+        if ids is not None:
+            keys = list(dict.fromkeys(checked_keys(ids, namespace)))
+            with self._state.writing:
+                found = self._state.view.find(keys, hashes_of(keys))
+                present = [key for key, place in zip(keys, found, strict=True) if place is not None]
+                number = self._log_and_apply(Deletes.of(present)) if present else None
+        else:
+            checked_namespace(namespace)
+            with self._state.writing:
+                view = self._state.view
+                wanted = None if filter is None or view.live == 0 else self._filter(filter, view)
+                present = [
+                    part.source.key_of(int(row))
+                    for part in view.parts
+                    for row in live_rows(part, namespace, wanted)
+                ]
+                number = self._log_and_apply(Deletes.of(present)) if present else None
+        if number is not None:
+            self._acknowledged(number)
+        return len(present)
+
+    def _log_and_apply(self, batch: Batch) -> int:
+        """Log a batch and make it visible; returns its number, for `_acknowledged`.
+
+        Whoever calls has waited for room, and without `writing`: what makes room needs it.
+        """
+        payload = batch.logged()
+        with self._state.writing:
+            self._check_open()
+            if self._log.failure is not None:
+                self._freeze()  # what the log may have lost is in memory, and becomes a segment
+            number = self._log.append(payload)
+            before = self._state.view.sealed
+            self._state.apply(batch, number)
+            upkeep = self.policy.upkeep
+            is_full = self._state.tail.count >= upkeep.seal_rows or self._log.size >= upkeep.log_mb << 20
+            if is_full:
+                self._freeze()
+            if is_full or any(
+                now is not then for now, then in zip(self._state.view.sealed, before, strict=False)
+            ):
+                self._upkeep.wake()
+        return number
+
+    def _freeze(self) -> None:
+        self._state.freeze(self._log.rotate())
+        self._upkeep.wake()
+
+    def _acknowledged(self, number: int) -> None:
+        self._log.commit(number)
+
+    def fetch(
+        self, ids: Sequence[str], *, namespace: str = "", include_vectors: bool = True
+    ) -> dict[str, Record]:
+        """The records of these ids that there are, by id; vectors as exact as they are held."""
+        keys = checked_keys(ids, namespace)
+        found = self._view().find(keys, hashes_of(keys))
+        records = {}
+        for (space, name), place in zip(keys, found, strict=True):
+            if place is not None:
+                part, row = place
+                vector = part.source.vectors_of(np.array([row]))[0] if include_vectors else None
+                records[name] = Record(name, vector, unpacked_metadata(part.source.metadata_of(row)), space)
+        return records
+
+    def query(  # noqa: PLR0913 - keywords, each with a default
+        self,
+        vectors: Any,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
+        namespace: str = "",
+        ef: int | None = None,
+        candidates: int | None = None,
+        include_metadata: bool = False,
+        include_vectors: bool = False,
+    ) -> list[list[Match]]:
+        """The best `k` records for each of `vectors` (q, d), or for one (d,), best first.
+
+        `filter`: only records whose metadata pass; a `Filter` is taken as checked. `ef`, `candidates`: how far to look, instead of the policy's.
+        """
+        view, search = self._view(), self.policy.search
+        reach = Reach(
+            k,
+            search.ef if ef is None else ef,
+            search.candidates if candidates is None else candidates,
+            search.threads,
+            checked_namespace(namespace),
+            None if filter is None or view.live == 0 else self._filter(filter, view),
+        )
+        checked_counts(k, reach.candidates)
+        if not 1 <= reach.ef <= MOST_EF:
+            raise InvalidRequest(f"ef is {ef}; look at 1 to {MOST_EF} vectors", param="ef")
+        found = search_view(view, self._incoming.queries(vectors), reach)
+        return [found.matches(i, include_metadata, include_vectors) for i in range(len(found.rows))]
+
+    def _filter(self, wanted: Mapping[str, Any] | Filter, view: View) -> Filter:
+        if isinstance(wanted, Filter):
+            return wanted
+        parsed = Filter.parse(wanted)
+        parsed.check(merged_types(part.source.types for part in view.parts))
+        return parsed
+
+    def all_keys(self) -> Iterator[Key]:
+        """Namespace and id of every record, as of now, in no order."""
+        for part in self._view().parts:
+            for row in part.live_rows():
+                yield part.source.key_of(int(row))
+
+    @property
+    def types(self) -> Types:
+        """Fields of the metadata, and the kinds of their values."""
+        return merged_types(part.source.types for part in self._view().parts)
+
+    @property
+    def version(self) -> int:
+        """Number of the last write that searches see; the same number, the same answers."""
+        return self._state.view.version
+
+    def stats(self) -> CollectionStats:
+        """Counts, sizes, and what is wrong."""
+        return stats_of(self._view(), self._files, self._log, self._upkeep.troubles)
+
+    def snapshot(self, folder: Path) -> None:
+        """Put the collection as it is now into `folder`, which must not exist; a collection of its own.
+
+        Takes links where it can, so it is quick and needs no room; reads and writes go on.
+        """
+        self._check_open()
+        take_snapshot(self._files, self._state, self._log, folder)
+
+    def verify(self) -> dict[int, str]:
+        """Read all segments against their checksums; those that were changed are set aside. Returns them, with reasons."""
+        for segment, _ in list(self._view().segments()):
+            self._upkeep.verified(segment)
+        return self._files.damaged
+
+    def loading(self) -> AbstractContextManager[None]:
+        """While the block runs no graphs are built: for a large load, so that all of it comes under one at its end."""
+        return self._upkeep.held()
+
+    def settle(self) -> None:
+        """Wait until nothing is left to seal or join. The error of what fails."""
+        self._upkeep.settle()
+
+    def compact(self) -> None:
+        """Make one segment of all there is, under a graph if it is enough for one, and wait for it."""
+        with self._state.writing:
+            self._check_open()
+            if self._state.tail.count:
+                self._freeze()
+        self._upkeep.compact()
+
+    def close(self) -> None:
+        """Sync the log and let others open the folder. May be called twice."""
+        if self._is_closed:
+            return
+        with self._state.writing:
+            self._is_closed = True
+        self._upkeep.close()
+        try:
+            self._log.close()
+        finally:
+            self._opened.lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _view(self) -> View:
+        self._check_open()
+        return self._state.view
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise PacelineError(f"collection {self._files.folder} is closed; open it again")

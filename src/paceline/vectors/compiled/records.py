@@ -1,0 +1,33 @@
+"""Fields of the int64 records by which compiled functions are told where things lie and what is wanted."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FP32, FP16, BF16, INT8, BINARY = range(5)
+"""KIND of a side."""
+KIND, BLOCKS, DIMENSIONS, ROWS, STRIDE, FACTORS, SCALED, SHIFTED, SQUARED, UNIT, OFFSET, STEP = range(12)
+"""A side: encoded rows. BLOCKS: of 64 elements. FACTORS: place in a row of its float32 factors, first the one that
+scales (if SCALED), then the one that is added (if SHIFTED). SQUARED: the score is minus the squared distance. UNIT:
+queries are normalised. OFFSET and STEP: addresses of a float32 for each dimension."""
+SIDE: Final = 12
+
+BASE, WIDTH, UPPER, UPPER_WIDTH, UPPER_AT, ENTRY, LEVELS = range(7)
+"""A graph: addresses of int32 arrays (BASE, UPPER, UPPER_AT), their widths, the row to start from."""
+GRAPH: Final = 7
+
+EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, TOUCHED, VISITED, POOL, ORDERS, CODE, EXACT_CODE = range(13)
+"""A request: how far to go (EF, ROOM, NEED: `walk`), FINAL candidates to re-score (0: none), TOP results; addresses of
+the bitmaps of allowed and of deleted rows (0: none) and of the working memory (`memory.py`)."""
+REQUEST: Final = 13
+
+ALPHA, BETA, LIFT = range(3)
+"""Numbers of a prepared query (float32): score = ALPHA * order + BETA; LIFT is the sum of its bytes."""
+STATE: Final = 3
+
+BLOCK: Final = 64
+"""Elements in a block: one 512-bit register of bytes. Rows and queries are whole blocks."""
+MIDDLE: Final = 128
+"""int8 codes are counted from here, so that the query's rounding does not shift the score."""
+MOST_ROWS: Final = 1 << 30
+"""Rows that a key of the pool can name."""

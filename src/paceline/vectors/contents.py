@@ -1,0 +1,104 @@
+"""What a new segment is made of: a tail as it is, or the live rows of several segments, under a graph if they are many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paceline.vectors.codes import Coded, Coder, Precision
+from paceline.vectors.columns import Columns
+from paceline.vectors.graph import Graph
+from paceline.vectors.metric import Floats
+from paceline.vectors.packed import Packed
+from paceline.vectors.policy import Schema
+from paceline.vectors.record import unpacked_metadata
+from paceline.vectors.segment import Segment, SegmentContent
+from paceline.vectors.tail import TailRows
+
+_LEARNED_FROM: Final = 16_384
+Taken = tuple[Segment, NDArray[np.int32]]
+"""A segment and its rows that are wanted."""
+
+
+class GraphPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a graph is built."""
+
+    m: int
+    ef_construction: int
+    threads: int
+
+
+def sealed(rows: TailRows, schema: Schema) -> SegmentContent:
+    """All rows of a tail, deleted ones too, so that a row keeps its number."""
+    keys = rows.tail.keys[: rows.count]
+    spaces = {space: i for i, space in enumerate(dict.fromkeys(space for space, _ in keys))}
+    packed = rows.tail.metadata[: rows.count]
+    vectors = rows.fine.coder.decode(rows.fine.rows)
+    return SegmentContent(
+        ids=Packed.of([name.encode() for _, name in keys]),
+        metadata=Packed.of(packed),
+        hashes=rows.hashes,
+        namespace_of=np.fromiter((spaces[space] for space, _ in keys), np.uint32, len(keys)),
+        namespaces=list(spaces),
+        lengths=rows.lengths if schema.metric == "cosine" else rows.lengths[:0],
+        coded=_learned(vectors, schema.precision, schema),
+        fine=None if schema.rescore == "none" else _learned(vectors, schema.rescore, schema),
+        graph=None,
+        columns=Columns.build([unpacked_metadata(metadata) for metadata in packed]),
+    )
+
+
+def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> SegmentContent:
+    """The wanted rows, one segment's after another's; with a graph over them if there is a `plan`."""
+    fine = _fine_rows(taken, schema)
+    vectors = fine.coder.decode(fine.rows)
+    metadata = Packed.joined([segment.packed_metadata.taken(rows) for segment, rows in taken])
+    namespaces = list(dict.fromkeys(space for segment, _ in taken for space in segment.head.namespaces))
+    place = {space: i for i, space in enumerate(namespaces)}
+    return SegmentContent(
+        ids=Packed.joined([segment.ids.taken(rows) for segment, rows in taken]),
+        metadata=metadata,
+        hashes=np.concatenate([_hashes(segment)[rows] for segment, rows in taken]),
+        namespace_of=np.concatenate(
+            [
+                np.array([place[space] for space in segment.head.namespaces], np.uint32)[
+                    segment.namespace_of[rows]
+                ]
+                for segment, rows in taken
+            ]
+        ),
+        namespaces=namespaces,
+        lengths=np.concatenate(
+            [segment.lengths[rows] if len(segment.lengths) else segment.lengths for segment, rows in taken]
+        ),
+        coded=fine if schema.rescore == "none" else _learned(vectors, schema.precision, schema),
+        fine=None if schema.rescore == "none" else fine,
+        graph=None
+        if plan is None
+        else Graph.build(
+            vectors, schema.metric, m=plan.m, ef_construction=plan.ef_construction, threads=plan.threads
+        ),
+        columns=Columns.build([unpacked_metadata(packed) for packed in metadata]),
+    )
+
+
+def _fine_rows(taken: Sequence[Taken], schema: Schema) -> Coded:
+    """The finest copies, byte for byte: their coders have no parameters, and rounding twice is once too often."""
+    first = taken[0][0].fine.coder
+    assert schema.rescore != "none" or schema.precision not in {"int8", "binary"}
+    return Coded(first, np.concatenate([segment.fine.rows[rows] for segment, rows in taken]))
+
+
+def _learned(vectors: Floats, precision: Precision, schema: Schema) -> Coded:
+    step = max(1, len(vectors) // _LEARNED_FROM)
+    return Coded.of(Coder.learn(vectors[::step], precision, schema.metric), vectors)
+
+
+def _hashes(segment: Segment) -> NDArray[np.uint64]:
+    hashes = np.empty(len(segment), np.uint64)
+    hashes[segment.directory.rows] = segment.directory.hashes
+    return hashes

@@ -1,0 +1,185 @@
+"""Settings of vector collections: what is fixed when one is made, and how it writes, searches and keeps itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from paceline.base.errors import InvalidRequest
+from paceline.base.knob import knob
+from paceline.vectors.codes import Precision
+from paceline.vectors.metric import Metric
+from paceline.vectors.preprocess import Reduction
+
+Fsync = Literal["always", "interval", "never"]
+Rescore = Literal["none", "fp16", "bf16", "fp32"]
+
+
+class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a collection holds: said when it is made, and the same for all its life."""
+
+    dimensions: Annotated[int, knob("Numbers in a vector.", ge=1, le=65_536, unit="dimensions")]
+    metric: Annotated[Metric, knob("What near means.", quality=True)] = "cosine"
+    precision: Annotated[Precision, knob("How the vectors that are searched are held.", quality=True)] = (
+        "int8"
+    )
+    rescore: Annotated[
+        Rescore,
+        knob(
+            "Copy on which the best candidates are scored again; `none` only for fp32, fp16, bf16.",
+            quality=True,
+        ),
+    ] = "fp16"
+    reduction: Annotated[Reduction, knob("How dimensions are left out.", quality=True)] = "none"
+    kept: Annotated[int, knob("Dimensions that are kept; 0 keeps all.", ge=0, le=65_536, quality=True)] = 0
+
+    def __post_init__(self) -> None:
+        if self.rescore == "none" and self.precision in {"int8", "binary"}:
+            raise InvalidRequest(
+                f"precision {self.precision!r} without a copy to re-score on would lose the vectors; use rescore fp16",
+                param="rescore",
+            )
+        if self.kept > self.dimensions or (
+            self.reduction == "none" and self.kept not in {0, self.dimensions}
+        ):
+            raise InvalidRequest(
+                f"{self.kept} of {self.dimensions} dimensions cannot be kept by reduction {self.reduction!r}; "
+                "keep fewer, by truncate or pca",
+                param="kept",
+            )
+
+    @property
+    def stored(self) -> int:
+        """Numbers of a vector that are stored."""
+        return self.kept or self.dimensions
+
+    @property
+    def largest(self) -> float:
+        """Largest size of a number that the stored precision holds."""
+        narrow = "fp16" in {self.rescore, self.precision} and self.metric != "cosine"
+        return 65_504.0 if narrow else 1e18  # the square of the latter is still a float32
+
+
+class DurabilityPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a write counts as done."""
+
+    fsync: Annotated[
+        Fsync,
+        knob(
+            "`always`: when the disk has it (writers at the same time share one fsync). `interval`: when the operating "
+            "system has it; a power cut loses the last interval, a killed process nothing. `never`: as `interval`, "
+            "and the operating system chooses when.",
+            cost="latency",
+        ),
+    ] = "always"
+    interval_ms: Annotated[
+        float, knob("Time between two fsyncs under `interval`.", ge=1, le=60_000, unit="ms")
+    ] = 100.0
+    most_batch: Annotated[int, knob("Records in one write.", ge=1, le=1_000_000, unit="records")] = 10_000
+
+
+class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The graph, and how far a search goes in it."""
+
+    m: Annotated[
+        int,
+        knob("Neighbours of a vector on each level of the graph.", ge=2, le=512, quality=True, cost="memory"),
+    ] = 16
+    ef_construction: Annotated[
+        int, knob("Candidates for the neighbours of a vector.", ge=1, le=10_000, quality=True, cost="cpu")
+    ] = 200
+    ef: Annotated[
+        int,
+        knob(
+            "Vectors that a search looks at, at least, unless it says otherwise.",
+            ge=1,
+            le=10_000,
+            tune=True,
+            quality=True,
+            cost="latency",
+            grid=(16, 32, 64, 100, 150, 250, 400),
+        ),
+    ] = 100
+    candidates: Annotated[
+        int,
+        knob(
+            "Best vectors that are scored again on the finer copy.",
+            ge=0,
+            le=1024,
+            tune=True,
+            quality=True,
+            cost="latency",
+            grid=(0, 16, 24, 32, 64, 128),
+        ),
+    ] = 32
+    threads: Annotated[
+        int, knob("Threads for the queries of one call.", ge=1, le=1024, unit="threads", cost="cpu")
+    ] = 1
+
+
+class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When fresh writes become files, when files are joined under one graph, and what that may take."""
+
+    seal_rows: Annotated[
+        int,
+        knob(
+            "Fresh records that are written as a segment.",
+            ge=16,
+            le=1_000_000,
+            unit="records",
+            cost="latency",
+        ),
+    ] = 8_192
+    log_mb: Annotated[
+        int,
+        knob("Log at which fresh records are written as a segment, however few.", ge=1, le=4096, unit="MiB"),
+    ] = 256
+    most_sealing: Annotated[
+        int, knob("Full sets of fresh records not yet written, at which writers wait.", ge=1, le=64)
+    ] = 4
+    graph_rows: Annotated[
+        int,
+        knob(
+            "Records without a graph at which one is built; below, they are scanned.",
+            ge=16,
+            le=10_000_000,
+            unit="records",
+            cost="latency",
+        ),
+    ] = 10_000
+    most_rows: Annotated[
+        int, knob("Records of one segment at most.", ge=1_000, le=1 << 29, unit="records", cost="memory")
+    ] = 4_000_000
+    dead_share: Annotated[
+        float, knob("Deleted share of a segment at which it is rewritten.", gt=0, le=1, cost="latency")
+    ] = 0.2
+    threads: Annotated[
+        int,
+        knob(
+            "Threads that build a graph; 0 takes half of this process's cores.",
+            ge=0,
+            le=1024,
+            unit="threads",
+            cost="cpu",
+        ),
+    ] = 0
+    process_rows: Annotated[
+        int,
+        knob(
+            "Records from which a graph is built in a process of its own, of lowest priority.",
+            ge=0,
+            unit="records",
+        ),
+    ] = 20_000
+    verify_at_open: Annotated[
+        bool, knob("Read all files against their checksums after opening, in the background.")
+    ] = False
+
+
+class VectorsPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the collections of a store work."""
+
+    durability: DurabilityPolicy = DurabilityPolicy()
+    search: SearchPolicy = SearchPolicy()
+    upkeep: UpkeepPolicy = UpkeepPolicy()

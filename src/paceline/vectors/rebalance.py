@@ -1,0 +1,102 @@
+"""Adding shards to a collection while it is used: slots move one by one, each copied, handed over, then deleted.
+
+    copy      the slot's records to the new shard; searches still count the old copies only
+    hand over the map of slots says so, on disk; from here on the new copies count
+    delete    the old copies, when the searches that began before are over
+
+A write waits while its own slot moves, a thousandth of all records; nothing else does. Whatever happens in between,
+each record counts once, and calling `rebalance` again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+from paceline.base.errors import InvalidRequest
+from paceline.vectors.record import Key
+from paceline.vectors.shard import Lane, Shard
+from paceline.vectors.sharded import ALL_SLOTS, ShardedCollection
+from paceline.vectors.slots import Move, slot_of
+
+_BATCH: Final = 500
+Progress = Callable[[int, int], None]
+"""Told how many slots of how many have moved."""
+
+
+def add_shards(collection: ShardedCollection, shards: Mapping[str, Shard]) -> None:
+    """Let empty shards join; they are given slots by `rebalance`. InvalidRequest if a name is taken."""
+    taken = sorted(set(shards) & set(collection.slots.shards))
+    if taken or not shards:
+        raise InvalidRequest(
+            f"shards {taken} are there already; give new ones, each by a new name", param="shards"
+        )
+    with collection.locks.writing(ALL_SLOTS):
+        collection.lanes = collection.lanes | {name: Lane(name, shard) for name, shard in shards.items()}
+        collection.put_slots(collection.slots.joined_by(list(shards)))
+
+
+def rebalance(collection: ShardedCollection, progress: Progress = lambda _moved, _all: None) -> list[Move]:
+    """Move slots until each is where rendezvous hashing wants it; returns the moves. What a shard raises ends it."""
+    if not collection.rebalancing.acquire(blocking=False):
+        raise InvalidRequest("slots of this collection are moving already; wait until that is done")
+    try:
+        moves = collection.slots.moves()
+        collection.fresh = {move.slot: set() for move in moves}
+        known = _known(collection)
+        for number, move in enumerate(moves):
+            with collection.locks.moving(move.slot):
+                _move(collection, move, known[move.slot] | collection.fresh[move.slot])
+            progress(number + 1, len(moves))
+        return moves
+    finally:
+        collection.fresh = {}
+        collection.rebalancing.release()
+
+
+def _known(collection: ShardedCollection) -> dict[int, set[Key]]:
+    """Records of the slots that will move; those written from now on are in `collection.fresh`.
+
+    What an interrupted move left on a shard that does not count it is deleted on the way.
+    """
+    known: dict[int, set[Key]] = {slot: set() for slot in collection.fresh}
+    for slot in known:
+        with collection.locks.moving(slot):  # writes that began before `fresh` was there are over
+            pass
+    for name, lane in collection.lanes.items():
+        strange = []
+        for key in lane.shard.all_keys():
+            slot = slot_of(key[1])
+            if collection.slots.owner(slot) != name:
+                strange.append(key)
+            elif slot in known:
+                known[slot].add(key)
+        _delete(lane.shard, strange)
+    return known
+
+
+def _move(collection: ShardedCollection, move: Move, keys: set[Key]) -> None:
+    """Copy, hand over, delete; the slot's writes are held off."""
+    source, target = collection.lanes[move.source].shard, collection.lanes[move.target].shard
+    for namespace, names in _batches(keys):
+        records = source.fetch(names, namespace=namespace)
+        if records:
+            target.upsert(records.values())
+    collection.put_slots(collection.slots.after(move))
+    collection.locks.wait_for_searches()
+    _delete(source, keys)
+
+
+def _delete(shard: Shard, keys: Iterable[Key]) -> None:
+    for namespace, names in _batches(keys):
+        shard.delete(names, namespace=namespace)
+
+
+def _batches(keys: Iterable[Key]) -> Iterator[tuple[str, list[str]]]:
+    """Ids in batches of one namespace each."""
+    spaces: dict[str, list[str]] = {}
+    for namespace, name in keys:
+        spaces.setdefault(namespace, []).append(name)
+    for namespace, names in spaces.items():
+        for start in range(0, len(names), _BATCH):
+            yield namespace, names[start : start + _BATCH]

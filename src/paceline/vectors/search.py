@@ -1,0 +1,119 @@
+"""A search of a whole view: every part by its own plan, filters and namespaces as bitmaps, and the best of all."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from paceline.vectors.bitmap import Bitmap, rows_of
+from paceline.vectors.filters import Filter
+from paceline.vectors.metric import Floats
+from paceline.vectors.record import Match, unpacked_metadata
+from paceline.vectors.searched import Results, empty_results
+from paceline.vectors.view import Part, View
+
+MOST_EF: Final = 10_000
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How a search goes about it, and among what."""
+
+    k: int
+    ef: int
+    candidates: int
+    threads: int
+    namespace: str
+    filter: Filter | None
+
+
+class Found(msgspec.Struct, frozen=True, eq=False):
+    """The best rows of all parts."""
+
+    parts: tuple[Part, ...]
+    part_of: NDArray[np.int32]  # (q, k) places in `parts`
+    rows: NDArray[np.int32]  # (q, k), -1 where there are no more
+    scores: Floats  # (q, k)
+
+    def matches(self, query: int, include_metadata: bool, include_vectors: bool) -> list[Match]:
+        """The results of one query, as callers see them."""
+        rows, places = self.rows[query].tolist(), self.part_of[query].tolist()
+        matches = []
+        for row, place, score in zip(rows, places, self.scores[query].tolist(), strict=True):
+            if row < 0:
+                break
+            source = self.parts[place].source
+            metadata = unpacked_metadata(source.metadata_of(row)) if include_metadata else None
+            vector = source.vectors_of(np.array([row]))[0] if include_vectors else None
+            matches.append(Match(source.key_of(row)[1], score, metadata, vector))
+        return matches
+
+
+def search_view(view: View, queries: Floats, reach: Reach) -> Found:
+    """The best of the view's records for checked `queries` (q, d) as they are stored."""
+    parts, results = [], []
+    for part in view.parts:
+        result = _search_part(part, queries, reach)
+        if result is not None:
+            parts.append(part)
+            results.append(result)
+    return _best(tuple(parts), results, len(queries), reach.k)
+
+
+def _search_part(part: Part, queries: Floats, reach: Reach) -> Results | None:
+    if part.live == 0:
+        return None
+    allowed = allowed_rows(part, reach.namespace, reach.filter)
+    if allowed is False:
+        return None
+    return part.source.search(
+        queries,
+        reach.k,
+        ef=reach.ef,
+        candidates=reach.candidates,
+        allowed=None if allowed is True else allowed,
+        deleted=part.deleted,
+        threads=reach.threads,
+    )
+
+
+def allowed_rows(part: Part, namespace: str, wanted: Filter | None) -> Bitmap | bool:
+    """The rows of a part in a namespace that pass a filter, deleted ones too; True for all, False for none."""
+    here = part.source.in_namespace(namespace)
+    if here is False or wanted is None:
+        return here
+    passing = part.source.passing(wanted)
+    if here is not True:
+        passing = passing & here
+    return passing if passing.any() else False
+
+
+def live_rows(part: Part, namespace: str, wanted: Filter | None) -> list[int]:
+    """The rows of a part in a namespace that pass a filter, without deleted ones."""
+    allowed = allowed_rows(part, namespace, wanted) if part.live else False
+    if allowed is False:
+        return []
+    if allowed is True:
+        rows = part.live_rows()
+    else:
+        rows = rows_of(allowed if part.deleted is None else allowed & ~part.deleted, len(part.source))
+    return [int(row) for row in rows]
+
+
+def _best(parts: tuple[Part, ...], results: list[Results], queries: int, k: int) -> Found:
+    if not results:
+        return Found(parts, np.zeros((queries, k), np.int32), *empty_results(queries, k))
+    if len(results) == 1:
+        rows, scores = results[0]
+        return Found(parts, np.zeros_like(rows), rows, scores)
+    rows = np.concatenate([rows for rows, _ in results], axis=1)
+    scores = np.concatenate([scores for _, scores in results], axis=1)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return Found(
+        parts,
+        (best // k).astype(np.int32),
+        np.take_along_axis(rows, best, 1),
+        np.take_along_axis(scores, best, 1),
+    )

@@ -1,0 +1,92 @@
+"""What every search of a segment's rows shares: its input checked, its results, its threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paceline.base.errors import InvalidRequest
+from paceline.vectors.bitmap import Bitmap, words_for
+from paceline.vectors.codes import Coded
+from paceline.vectors.memory import ORDERS_AT_ONCE
+from paceline.vectors.metric import Floats, checked
+
+Results = tuple[NDArray[np.int32], Floats]
+"""Rows (q, k), best first, -1 where there are no more; their scores (q, k), minus infinity there."""
+
+MOST_RESULTS: Final = 10_000
+CANDIDATES: Final = 32
+"""Rows re-scored on the finer copy, unless said otherwise."""
+MOST_CANDIDATES: Final = ORDERS_AT_ONCE
+
+
+def checked_counts(k: int, candidates: int) -> None:
+    """InvalidRequest unless 1 <= k <= MOST_RESULTS and 0 <= candidates <= MOST_CANDIDATES."""
+    if not 1 <= k <= MOST_RESULTS:
+        raise InvalidRequest(f"k is {k}; ask for 1 to {MOST_RESULTS} results", param="k")
+    if not 0 <= candidates <= MOST_CANDIDATES:
+        raise InvalidRequest(
+            f"candidates is {candidates}; re-score 0 to {MOST_CANDIDATES}", param="candidates"
+        )
+
+
+def checked_queries(queries: Any, coded: Coded) -> Floats:
+    """Finite queries (q, d) with a direction if the metric is cosine; one query may be (d,)."""
+    shape = coded.coder.shape
+    if (
+        type(queries) is np.ndarray
+        and queries.dtype == np.float32
+        and queries.ndim == 1
+        and len(queries) == shape.dimensions
+        and queries.flags.c_contiguous
+        and queries.flags.writeable
+        and 0 < float(queries.dot(queries)) < np.inf  # nothing else below can be wrong then
+    ):
+        return queries[None, :]
+    rows = checked(queries, shape.dimensions)
+    if shape.metric == "cosine" and not rows.any(axis=1).all():
+        row = int(np.flatnonzero(~rows.any(axis=1))[0])
+        raise InvalidRequest(f"query {row} is all zeros, which has no cosine")
+    return rows if rows.flags.writeable else rows.copy()  # read-only arrays would be compiled for anew
+
+
+def checked_masks(allowed: Bitmap | None, deleted: Bitmap | None, rows: int) -> tuple[int, int]:
+    """Addresses of the two bitmaps, 0 for none."""
+    for name, bitmap in (("allowed", allowed), ("deleted", deleted)):
+        if bitmap is None:
+            continue
+        if bitmap.dtype != np.uint64 or bitmap.shape != (words_for(rows),) or not bitmap.flags.c_contiguous:
+            raise InvalidRequest(
+                f"`{name}` has shape {bitmap.shape} of {bitmap.dtype}; "
+                f"a bitmap of {rows} rows is ({words_for(rows)},) of uint64 (bitmap_of)"
+            )
+    return (
+        0 if allowed is None else allowed.ctypes.data,
+        0 if deleted is None else deleted.ctypes.data,
+    )
+
+
+def empty_results(queries: int, k: int) -> Results:
+    """Results of nothing found."""
+    return np.full((queries, k), -1, np.int32), np.full((queries, k), -np.inf, np.float32)
+
+
+@lru_cache(maxsize=4)
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="vectors")
+
+
+def in_parts(search: Callable[[slice], None], queries: int, threads: int) -> None:
+    """Call `search` for parts of the queries on `threads` threads; parts are small, so that none is waited for long."""
+    if threads <= 1 or queries <= 1:
+        search(slice(0, queries))
+        return
+    size = max(1, queries // (4 * threads))
+    parts = [slice(start, min(queries, start + size)) for start in range(0, queries, size)]
+    for _ in _threads(threads).map(search, parts):
+        pass

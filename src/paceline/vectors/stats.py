@@ -1,0 +1,82 @@
+"""What there is to know of a collection: counts, sizes, and what is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from paceline.base.errors import PacelineError
+from paceline.vectors.files import Files
+from paceline.vectors.segment import Segment
+from paceline.vectors.view import View
+from paceline.vectors.wal import Log
+
+
+class CollectionStats(msgspec.Struct, frozen=True):
+    """A collection at one moment."""
+
+    records: int
+    namespaces: dict[str, int]
+    """Records of each."""
+    dimensions: int
+    version: int
+    segments: int
+    rows_with_graph: int
+    rows_scanned: int
+    """Live rows without a graph, fresh ones among them."""
+    deleted: int
+    """Rows that are deleted and not yet removed."""
+    held_bytes: int
+    """Of codes and graphs, which searches go through."""
+    disk_bytes: int
+    """Of segments."""
+    log_bytes: int
+    """Of the current log."""
+    damaged: dict[int, str]
+    """Segments set aside, and why."""
+    troubles: dict[str, str]
+    """What the upkeep could not do at its last try, and why."""
+
+
+def stats_of(view: View, files: Files, log: Log, troubles: Mapping[str, PacelineError]) -> CollectionStats:
+    """The statistics of a view and what stands behind it."""
+    segments = [segment for segment, _ in view.segments()]
+    graphed = sum(part.live for segment, part in view.segments() if segment.graph is not None)
+    return CollectionStats(
+        records=view.live,
+        namespaces=_namespaces(view),
+        dimensions=files.manifest.schema.dimensions,
+        version=view.version,
+        segments=len(segments),
+        rows_with_graph=graphed,
+        rows_scanned=view.live - graphed,
+        deleted=sum(part.gone for part in view.parts),
+        held_bytes=sum(segment.held_bytes for segment in segments),
+        disk_bytes=sum(segment.disk_bytes for segment in segments),
+        log_bytes=log.size,
+        damaged=files.damaged,
+        troubles={name: error.message for name, error in dict(troubles).items()},
+    )
+
+
+def _namespaces(view: View) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for part in view.parts:
+        rows = part.live_rows()
+        if isinstance(part.source, Segment):
+            names = part.source.head.namespaces
+            found: Mapping[str, int] = dict(
+                zip(
+                    names,
+                    np.bincount(part.source.namespace_of[rows], minlength=len(names)).tolist(),
+                    strict=True,
+                )
+            )
+        else:
+            found = Counter(part.source.key_of(row)[0] for row in rows.tolist())
+        for name, count in found.items():
+            counts[name] = counts.get(name, 0) + count
+    return {name: count for name, count in counts.items() if count}

@@ -1,0 +1,91 @@
+"""Every call of a shard travels over a socket and back, errors as themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from collections_of import STILL, filled, names, vector, vectors
+
+from paceline.base.errors import EngineError, InvalidRequest, NotFound
+from paceline.flow.channel import ChannelServer
+from paceline.vectors.collection import Collection
+from paceline.vectors.filters import Filter
+from paceline.vectors.record import Record
+from paceline.vectors.remote_shard import RemoteShard, ShardHost, waited
+
+
+@pytest.fixture
+def near(tmp_path: Path) -> Iterator[Collection]:
+    """The collection of 50 records that the shard serves."""
+    with filled(tmp_path / "near", 50, STILL) as made:
+        yield made
+
+
+@pytest.fixture
+def far(tmp_path: Path, near: Collection) -> Iterator[RemoteShard]:
+    """The same over a socket."""
+    server = ChannelServer(tmp_path / "s", ShardHost(near).answer)
+    waited(server.start())
+    shard = RemoteShard(tmp_path / "s")
+    yield shard
+    shard.close()
+    waited(server.close())
+
+
+@pytest.mark.parametrize("wanted", [None, {"n": {"$lt": 20}}, Filter.parse({"n": {"$lt": 20}})])
+def test_a_query_finds_the_same(near: Collection, far: RemoteShard, wanted: dict | Filter | None) -> None:
+    """Of one vector or several, with all that was asked for."""
+    for asked in (vector(3), vectors(3)):
+        options = {"filter": wanted, "include_metadata": True, "include_vectors": True, "ef": 50}
+        expected, found = near.query(asked, 5, **options), far.query(asked, 5, **options)
+
+        assert [[(m.id, m.score, m.metadata) for m in one] for one in found] == [
+            [(m.id, m.score, m.metadata) for m in one] for one in expected
+        ]
+        assert (found[0][0].vector == expected[0][0].vector).all()
+
+
+def test_writes_arrive(near: Collection, far: RemoteShard) -> None:
+    """And what is read back is what is there."""
+    version = far.version
+    assert far.upsert([Record("a", vector(90), {"tags": ["x"]}), Record("b", vector(91), None, "other")]) == 2
+    far.update("a", metadata={"n": 2.5}, vector=vector(92))
+    assert far.delete(["v1", "nobody"]) == 1
+    assert far.delete(filter={"n": {"$gte": 40}}) == 10
+    assert far.delete(namespace="other", everything=True) == 1
+
+    assert far.version == near.version > version
+    assert (
+        set(far.all_keys())
+        == set(near.all_keys())
+        == {("", name) for name in [*names(40), "a"]} - {("", "v1")}
+    )
+    assert far.types == near.types == {"n": {"int", "float"}, "tags": {"strings"}}
+    record = far.fetch(["a", "v1"])["a"]
+    assert record.metadata == {"tags": ["x"], "n": 2.5}
+    assert np.allclose(record.vector, vector(92), atol=1e-2)
+    assert far.fetch(["a"], include_vectors=False)["a"].vector is None
+
+
+def test_errors_travel_as_themselves(far: RemoteShard) -> None:
+    """With the field at fault."""
+    with pytest.raises(InvalidRequest) as caught:
+        far.query(vector(1), filter={"m": 1})
+    assert caught.value.param == "filter.m"
+    with pytest.raises(NotFound, match="nobody"):
+        far.update("nobody", metadata={})
+
+
+def test_a_process_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """At once."""
+    with pytest.raises(EngineError, match="does not answer"):
+        RemoteShard(tmp_path / "none").query(vector(1))
+
+
+def test_a_call_of_another_version_is_named(far: RemoteShard) -> None:
+    """Instead of being taken for another."""
+    with pytest.raises(EngineError, match="does not know the call 'compress'"):
+        far._call("compress")

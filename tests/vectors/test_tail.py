@@ -1,0 +1,63 @@
+"""Fresh records: searched exactly, however many there are, and seen up to the last write that was published."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from collections_of import DIMENSIONS, names, vector
+
+from paceline.vectors.batch import Upserts, hashes_of
+from paceline.vectors.bitmap import rows_of
+from paceline.vectors.exact import nearest, recall
+from paceline.vectors.filters import Filter
+from paceline.vectors.policy import Schema
+from paceline.vectors.record import packed_metadata
+from paceline.vectors.tail import Tail
+
+DRAW = np.random.default_rng(3)
+VECTORS = DRAW.standard_normal((3000, DIMENSIONS)).astype(np.float32)
+
+
+def tail_of(count: int, **schema: str) -> Tail:
+    tail = Tail(Schema(dimensions=DIMENSIONS, **schema))
+    for start in range(0, count, 100):
+        keys = [("", name) for name in names(min(100, count - start), start)]
+        metadata = [packed_metadata({"n": start + i}) for i in range(len(keys))]
+        tail.append(Upserts.of(keys, VECTORS[start : start + len(keys)], metadata))
+    return tail
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize("count", [1, 100, 1024, 1100, 3000])
+def test_the_best_are_found_before_and_after_there_is_a_coarse_copy(count: int, precision: str) -> None:
+    rows = tail_of(count, precision=precision).visible()
+    queries = DRAW.standard_normal((50, DIMENSIONS)).astype(np.float32)
+    found, scores = rows.search(queries, 10, ef=1, candidates=32, allowed=None, deleted=None, threads=1)
+    truth, best = nearest(queries, VECTORS[:count], 10)
+
+    assert recall(found, truth) >= 0.999
+    np.testing.assert_allclose(scores, best, atol=1e-5)
+
+
+def test_columns_of_blocks_agree_with_the_filter_itself() -> None:
+    rows = tail_of(1300).visible()
+    wanted = Filter.parse({"n": {"$gte": 500, "$ne": 1290}})
+
+    assert rows_of(rows.passing(wanted), 1300).tolist() == [n for n in range(500, 1300) if n != 1290]
+
+
+def test_rows_that_came_later_are_not_seen() -> None:
+    tail = tail_of(100)
+    before = tail.visible()
+    keys = [("", "v5"), ("", "new")]
+    tail.append(Upserts.of(keys, np.stack([vector(1), vector(2)]), [b"", b""]))
+
+    assert before.find(keys, hashes_of(keys)).tolist() == [5, -1]
+    assert tail.visible().find(keys, hashes_of(keys)).tolist() == [100, 101]
+    assert len(before) == 100
+
+
+def test_lengths_survive_the_normalisation() -> None:
+    rows = tail_of(100).visible()
+
+    np.testing.assert_allclose(rows.vectors_of(np.arange(100)), VECTORS[:100], rtol=1e-5)
