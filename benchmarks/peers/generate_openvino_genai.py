@@ -1,8 +1,8 @@
 """openvino-genai's continuous batching in the generation benchmark.
 
 Precisions q8_0, q4_0 and f16 are the GGUF files, which it reads itself; int8 is the f16 file compressed by nncf to one scale
-per output, once, which is the form its kernels are made for. Its defaults are its best on a CPU with bf16: inference in
-bf16, dynamic quantisation of activations, keys and values in u8. (The reader of GGUF asks for keys and values in f16 when
+per output, once. Its defaults are kept but for the budget of a step (README.md): inference in bf16 where the processor
+can, dynamic quantisation of activations, keys and values in u8. (The reader of GGUF asks for keys and values in f16 when
 the weights are f16.) Prefix caching is off: no prompt is seen twice.
 """
 

