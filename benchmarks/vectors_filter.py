@@ -43,9 +43,7 @@ def masks_of(base: np.ndarray) -> dict[str, np.ndarray]:
     return masks
 
 
-def faiss_search(
-    base: np.ndarray, mask: np.ndarray, ef: int, folder: Path
-) -> Callable[[np.ndarray], np.ndarray]:
+def faiss_search(mask: np.ndarray, ef: int, folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     """faiss's HNSW on its own bytes, filtered by a bitmap."""
     import faiss
 
@@ -108,7 +106,7 @@ def main() -> None:
 
         ways = {"paceline": planned, "control": kernel}
         if find_spec("faiss") and (asked.folder / "faiss-sq8.index").exists():
-            ways["faiss sq8"] = faiss_search(base, mask, ef, asked.folder)
+            ways["faiss sq8"] = faiss_search(mask, ef, asked.folder)
         one_by_one(planned, queries)  # what the planner learns of a filter
         searches: dict[str, Callable[[], np.ndarray]] = {}
         for way, run in ways.items():
