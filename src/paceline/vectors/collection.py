@@ -255,10 +255,12 @@ class Collection:
         candidates: int | None = None,
         include_metadata: bool = False,
         include_vectors: bool = False,
+        exact: bool = False,
     ) -> list[list[Match]]:
         """The best `k` records for each of `vectors` (q, d), or for one (d,), best first.
 
-        `filter`: only records whose metadata pass; a `Filter` is taken as checked. `ef`, `candidates`: how far to look, instead of the policy's.
+        `filter`: only records whose metadata pass; a `Filter` is taken as checked. `ef`,
+        `candidates`: how far to look, instead of the policy's. `exact` looks at all: the truth, for what it costs.
         """
         view, search = self._view(), self.policy.search
         reach = Reach(
@@ -268,6 +270,7 @@ class Collection:
             search.threads,
             checked_namespace(namespace),
             None if filter is None or view.live == 0 else self._filter(filter, view),
+            exact,
         )
         checked_counts(k, reach.candidates)
         if not 1 <= reach.ef <= MOST_EF:

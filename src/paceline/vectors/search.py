@@ -27,6 +27,8 @@ class Reach(msgspec.Struct, frozen=True):
     threads: int
     namespace: str
     filter: Filter | None
+    exact: bool = False
+    """Score every row that may be returned."""
 
 
 class Found(msgspec.Struct, frozen=True, eq=False):
@@ -76,6 +78,7 @@ def _search_part(part: Part, queries: Floats, reach: Reach) -> Results | None:
         allowed=None if allowed is True else allowed,
         deleted=part.deleted,
         threads=reach.threads,
+        exact=reach.exact,
     )
 
 

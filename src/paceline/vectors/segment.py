@@ -38,6 +38,7 @@ from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.metadata import Types
 from paceline.vectors.metric import Floats
 from paceline.vectors.packed import Packed
+from paceline.vectors.planner import Planner
 from paceline.vectors.record import Key
 from paceline.vectors.searched import Results
 
@@ -136,11 +137,12 @@ class Segment:
             self.fine = Coded(Coder.from_parts(head.fine, _under("fine_coder", arrays)), arrays["fine"])
         rescore = None if head.fine is None else self.fine
         self.graph: Graph | None = None
-        self._search: GraphSearch | ExactSearch = ExactSearch(self.coded, rescore)
+        self._exact = ExactSearch(self.coded, rescore)
+        self._planner: Planner | None = None
         if head.graph is not None:
             graph = _under("graph", arrays)
             self.graph = Graph(**graph, entry=head.graph.entry, levels=head.graph.levels)
-            self._search = GraphSearch(self.graph, self.coded, rescore)
+            self._planner = Planner(GraphSearch(self.graph, self.coded, rescore))
         self.columns = Columns.from_arrays(_under("columns", arrays))
         self._namespace_masks: dict[int, Bitmap] = {}
         self._lock = threading.Lock()  # protects `_namespace_masks`
@@ -194,14 +196,15 @@ class Segment:
         allowed: Bitmap | None,
         deleted: Bitmap | None,
         threads: int,
+        exact: bool = False,
     ) -> Results:
         """The best `k` rows that are allowed and not deleted."""
-        if isinstance(self._search, GraphSearch):
-            return self._search.search(
-                queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+        if exact or self._planner is None:
+            return self._exact.search(
+                queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
-        return self._search.search(
-            queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+        return self._planner.search(
+            queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
         )
 
     def key_of(self, row: int) -> Key:

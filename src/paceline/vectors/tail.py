@@ -138,6 +138,7 @@ class TailRows:
         allowed: Bitmap | None,
         deleted: Bitmap | None,
         threads: int,
+        exact: bool = False,  # noqa: ARG002 - it is in any case
     ) -> Results:
         """The best `k` rows that are allowed and not deleted."""
         if self.count == 0:
