@@ -22,8 +22,6 @@ QUESTIONS = (
     ("What is 12 + 30?", "42"),
     ("Reverse: moon cat ship", "ship cat moon"),
     ("Say owl three times, then stop.", "owl owl owl"),
-    ("Count from 4 to 8.", "4 5 6 7 8"),
-    ("Ada is taller than Ben. Ben is taller than Carl. Who is the tallest?", "Ada"),
     ("Is 12 larger than 47?", "No."),
 )
 
