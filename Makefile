@@ -29,7 +29,7 @@ $(VENV)/.demo: $(VENV)/.core
 
 # pip takes the CPU build of torch, which uv then finds installed.
 $(VENV)/.dev: $(VENV)/.core
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(UV) --editable '.[dev]'
 	@touch $@
 
