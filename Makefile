@@ -39,11 +39,16 @@ demo: $(VENV)/.demo ## start a server on a free port, embed a real corpus under 
 serve: $(VENV)/.demo ## leave a server running on http://127.0.0.1:8080
 	@$(BIN)/paceline serve $(SET)
 
+# Model libraries keep threads for ever, and the load generator forks its workers: their tests run in processes of their own.
+MODELS := tests/examples tests/generate tests/vectors
+
 test: $(VENV)/.dev services ## unit and integration tests on real parts, under 10 minutes on 2 cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(MODELS:%=--ignore=%)
+	$(BIN)/python -m pytest $(MODELS)
 
 test-all: $(VENV)/.dev services ## the slow ones too
-	$(BIN)/python -m pytest -m 'slow or not slow' --timeout=600
+	$(BIN)/python -m pytest -m 'slow or not slow' --timeout=600 $(MODELS:%=--ignore=%)
+	$(BIN)/python -m pytest -m 'slow or not slow' --timeout=600 $(MODELS)
 
 check: $(VENV)/.dev ## lint, format, types, import rules
 	$(BIN)/ruff check .
