@@ -1,8 +1,8 @@
 """How the demo model's weights begin: not all at random, since few tokens are to be had on two cores.
 
 What lists, names, JSON and memory need is looking back: find the same token further up and say what came after it.
-From random weights these heads had not formed after 3 M tokens; a hundred steps on lists alone then had a loss of 2.9,
-and 0.9 from weights that begin as such heads. Training is free to change them.
+From random weights such heads had not formed after 3 M tokens. In a trial on lists alone, a hundred steps of 2,048
+tokens brought the loss to 2.9 from random weights and to 0.9 from these. Training is free to change them.
 """
 
 from __future__ import annotations

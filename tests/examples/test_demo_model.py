@@ -22,6 +22,8 @@ QUESTIONS = (
     ("What is 12 + 30?", "42"),
     ("Reverse: moon cat ship", "ship cat moon"),
     ("Say owl three times, then stop.", "owl owl owl"),
+    ("Work out 47 + 38 step by step.", "Ones: 7 + 8 = 15. Tens: 4 + 3 + 1 = 8. The sum is 85."),
+    ("What is the second word? moon cat ship", "cat"),
     ("Is 12 larger than 47?", "No."),
 )
 
@@ -47,7 +49,7 @@ def network():
     return model.eval(), transformers.AutoTokenizer.from_pretrained(MODEL)
 
 
-def ask(network, messages, max_new_tokens=32):
+def ask(network, messages, max_new_tokens=48):
     """The greedy answer to a dialogue."""
     model, tokenizer = network
     prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
