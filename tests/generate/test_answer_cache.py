@@ -217,6 +217,28 @@ def test_each_caller_has_a_deadline_of_its_own(run_virtual):
     assert len(letters.requests) == 1
 
 
+def test_whoever_follows_does_not_wait_longer_for_the_beginning_than_it_may(run_virtual):
+    """The first one's engine has not even begun; the second has a second to spare."""
+
+    class Slow(LetterGenerator):
+        async def start(self, request, *, deadline_at):
+            await asyncio.sleep(50)
+            return await super().start(request, deadline_at=deadline_at)
+
+    async def main():
+        generator = cached(Slow())
+        loop = asyncio.get_running_loop()
+        first = asyncio.ensure_future(answer(generator, asked(), loop.time() + 100.0))
+        await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceeded):
+            await answer(generator, asked(), loop.time() + 1.0)
+        return loop.time(), await first
+
+    gave_up_at, (text, _) = run_virtual(main())
+    assert gave_up_at == 1.0
+    assert text == "HI THERE"
+
+
 def test_switched_off_it_is_not_there(run_virtual):
     async def main():
         letters = LetterGenerator()

@@ -99,13 +99,14 @@ class CachedGenerator:
                 flight, self.name, shared=not first, deadline_at=deadline_at, clock=self._clock
             )
             try:
-                await flight.known()
+                async with patience(deadline_at, self._clock):
+                    await flight.known()
             except DeadlineExceeded:
                 await follower.aclose()
                 if first or deadline_at <= self._clock():
                     raise
                 continue  # it was another caller's time that was over
-            except BaseException:
+            except BaseException:  # refused, or the caller left: it follows no longer
                 await follower.aclose()
                 raise
             if flight.kept is not None:

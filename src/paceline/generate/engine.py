@@ -104,7 +104,7 @@ class Engine:
         while not self._closing:
             try:
                 worked = self.step()
-            except Exception:
+            except Exception:  # whatever it was: the thread must not die of it
                 # Our own mistake, and the caller's stream must not hang for it: all fail, the engine goes on.
                 log.exception("a step failed in a way nobody foresaw")
                 self._fail_all(

@@ -142,7 +142,7 @@ class Upstream:
         try:
             await _must_be_well(response)
             await generation.begin()
-        except BaseException:
+        except BaseException:  # a caller that left as well: the connection must be closed
             await generation.aclose()
             raise
         return generation
