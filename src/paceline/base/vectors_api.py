@@ -55,20 +55,20 @@ class VectorItem(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     ] = None
 
 
-class Upsert(_Message):
+class Upsert(_Message, frozen=True):
     """Add records, or replace those of the same id; all of them or none."""
 
     vectors: list[VectorItem]
     namespace: Namespace = ""
 
 
-class Upserted(_Answer):
+class Upserted(_Answer, frozen=True):
     """They are safe, as `vectors.durability` says, and found by the next search."""
 
     upserted_count: int
 
 
-class Update(_Message):
+class Update(_Message, frozen=True):
     """Change one record: `values` replaces its vector; fields of `setMetadata` replace, and null removes one."""
 
     id: str
@@ -77,7 +77,7 @@ class Update(_Message):
     namespace: Namespace = ""
 
 
-class Delete(_Message):
+class Delete(_Message, frozen=True):
     """Delete by id, by filter, or a whole namespace."""
 
     ids: list[str] | None = None
@@ -86,17 +86,17 @@ class Delete(_Message):
     namespace: Namespace = ""
 
 
-class Updated(_Answer):
+class Updated(_Answer, frozen=True):
     """Done."""
 
 
-class Deleted(_Answer):
+class Deleted(_Answer, frozen=True):
     """Done."""
 
     deleted_count: int = 0
 
 
-class Fetch(_Message):
+class Fetch(_Message, frozen=True):
     """Records by id; those that are not there are left out."""
 
     ids: list[str]
@@ -104,14 +104,14 @@ class Fetch(_Message):
     include_values: bool = True
 
 
-class Fetched(_Answer):
+class Fetched(_Answer, frozen=True):
     """By id."""
 
     vectors: dict[str, VectorItem]
     namespace: str = ""
 
 
-class ListIds(_Message):
+class ListIds(_Message, frozen=True):
     """Ids in rising order, a page at a time."""
 
     prefix: str = ""
@@ -120,19 +120,19 @@ class ListIds(_Message):
     namespace: Namespace = ""
 
 
-class ListedId(_Answer):
+class ListedId(_Answer, frozen=True):
     """One record."""
 
     id: str
 
 
-class Page(_Answer):
+class Page(_Answer, frozen=True):
     """Where the next page begins."""
 
     next: str
 
 
-class Listed(_Answer):
+class Listed(_Answer, frozen=True):
     """A page; the last has no `pagination`."""
 
     vectors: list[ListedId]
@@ -143,7 +143,7 @@ class Listed(_Answer):
 # -- search ---------------------------------------------------------------------------------------------------
 
 
-class Query(_Message):
+class Query(_Message, frozen=True):
     """The records nearest to a vector, to that of a record (`id`), or to both a vector and words (`text`)."""
 
     vector: Values | None = None
@@ -169,7 +169,7 @@ class Query(_Message):
     ] = (1.0, 1.0)
 
 
-class Search(_Message):
+class Search(_Message, frozen=True):
     """The records nearest to a text, which the server embeds."""
 
     text: Annotated[str, Meta(min_length=1)]
@@ -198,7 +198,7 @@ class Matched(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     metadata: dict[str, Any] | None = None
 
 
-class Queried(_Answer):
+class Queried(_Answer, frozen=True):
     """The best, best first."""
 
     matches: list[Matched]
@@ -210,11 +210,11 @@ class Queried(_Answer):
 # -- collections ----------------------------------------------------------------------------------------------
 
 
-class Describe(_Message):
+class Describe(_Message, frozen=True):
     """What there is in a collection."""
 
 
-class NamespaceCount(_Answer):
+class NamespaceCount(_Answer, frozen=True):
     """Of one namespace."""
 
     vector_count: int
@@ -252,7 +252,7 @@ class CreateCollection(msgspec.Struct, frozen=True, rename="camel", forbid_unkno
     ] = "text"
 
 
-class CollectionCard(_Answer):
+class CollectionCard(_Answer, frozen=True):
     """A collection as it is listed."""
 
     name: str
@@ -271,28 +271,28 @@ class ListCollections(msgspec.Struct, frozen=True, rename="camel", forbid_unknow
     """All there are."""
 
 
-class Collections(_Answer):
+class Collections(_Answer, frozen=True):
     """All there are, by name."""
 
     collections: list[CollectionCard]
 
 
-class DescribeCollection(_Message):
+class DescribeCollection(_Message, frozen=True):
     """One of them."""
 
 
-class DropCollection(_Message):
+class DropCollection(_Message, frozen=True):
     """Delete a collection and all its records."""
 
 
-class Dropped(_Answer):
+class Dropped(_Answer, frozen=True):
     """Done."""
 
 
 # -- care -----------------------------------------------------------------------------------------------------
 
 
-class Tune(_Message):
+class Tune(_Message, frozen=True):
     """Find the quickest setting that holds a recall on real queries, and keep to it."""
 
     recall: float
@@ -331,46 +331,46 @@ class Tuned(msgspec.Struct, frozen=True, rename="camel"):
     applied: bool
 
 
-class Reencode(_Message):
+class Reencode(_Message, frozen=True):
     """Hold the vectors that are searched in another precision; searches go on meanwhile."""
 
     precision: Literal["fp32", "fp16", "bf16", "int8", "binary"]
 
 
-class Compact(_Message):
+class Compact(_Message, frozen=True):
     """Join all segments under one graph, and wait for it."""
 
 
-class Verify(_Message):
+class Verify(_Message, frozen=True):
     """Read all files against their checksums; what was changed is set aside."""
 
 
-class Verified(_Answer):
+class Verified(_Answer, frozen=True):
     """Segments that were changed after they were written, and why they are left out."""
 
     damaged: dict[str, str] = {}
 
 
-class Reshard(_Message):
+class Reshard(_Message, frozen=True):
     """Spread the collection over another number of shards; reads and writes go on."""
 
     shards: Annotated[int, Meta(ge=1, le=256)]
 
 
-class Resharded(_Answer):
+class Resharded(_Answer, frozen=True):
     """How much moved."""
 
     slots_moved: int
     records_moved: int
 
 
-class Snapshot(_Message):
+class Snapshot(_Message, frozen=True):
     """Keep the collection as it is now under a name; reads and writes go on."""
 
     name: str
 
 
-class Snapshots(_Answer):
+class Snapshots(_Answer, frozen=True):
     """Names of the snapshots that are kept, by collection."""
 
     snapshots: dict[str, list[str]]
@@ -380,7 +380,7 @@ class ListSnapshots(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_
     """All that are kept."""
 
 
-class Restore(_Message):
+class Restore(_Message, frozen=True):
     """Make a collection of a snapshot, which is one of `source`'s."""
 
     source: str
