@@ -18,6 +18,8 @@ from paceline.base.errors import ConfigError, StorageDamaged
 from paceline.vectors.disk import replace_file, told
 
 SLOTS: Final = 1024
+MOST_SHARDS: Final = 256
+"""A quarter of the slots, so that no shard is left without records."""
 
 
 class Move(msgspec.Struct, frozen=True):
