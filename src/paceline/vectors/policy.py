@@ -96,6 +96,7 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Vectors that a search looks at, at least, unless it says otherwise.",
             ge=1,
             le=10_000,
+            live=True,
             tune=True,
             quality=True,
             cost="latency",
@@ -108,6 +109,7 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Best vectors that are scored again on the finer copy.",
             ge=0,
             le=1024,
+            live=True,
             tune=True,
             quality=True,
             cost="latency",
@@ -201,6 +203,16 @@ class VectorsPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             cost="cpu",
         ),
     ] = 8
+    recheck_s: Annotated[
+        float,
+        knob(
+            "Least time between two checks of a promised recall; without a write in between there is none.",
+            ge=1,
+            unit="s",
+            live=True,
+            cost="cpu",
+        ),
+    ] = 600.0
     durability: DurabilityPolicy = DurabilityPolicy()
     search: SearchPolicy = SearchPolicy()
     upkeep: UpkeepPolicy = UpkeepPolicy()
