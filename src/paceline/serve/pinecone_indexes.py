@@ -16,7 +16,7 @@ _ELSEWHERE: Final = "paceline"
 """Where the index is: told because clients want a place, whatever was asked for."""
 
 
-class IndexField(msgspec.Struct, frozen=True, omit_defaults=True):
+class IndexField(msgspec.Struct, frozen=True):
     """A field of the records; here there is one, of dense vectors."""
 
     type: str = "dense_vector"

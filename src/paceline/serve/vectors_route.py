@@ -18,7 +18,7 @@ from paceline.serve.decode import Decoder, check_size, invalid, read_body
 from paceline.serve.departure import unless_left
 from paceline.serve.entrance import Entrance
 from paceline.serve.http_protocol import Header, Reply
-from paceline.serve.metrics import RouteMetrics
+from paceline.serve.metrics import Metrics
 from paceline.serve.pinecone_indexes import CreateIndex
 from paceline.serve.vectors_metrics import VectorMetrics
 from paceline.serve.vectors_table import Operation
@@ -36,15 +36,17 @@ class VectorParts(msgspec.Struct, frozen=True):
     """None: vectors are off, and every route says so."""
     texts: Texts
     entrance: Entrance
+    routes: Metrics
     metrics: VectorMetrics
 
 
 class VectorRoute:
     """Answers one operation. `name` is the collection that the path names, empty where it names none."""
 
-    def __init__(self, operation: Operation, route: RouteMetrics, parts: VectorParts) -> None:
+    def __init__(self, operation: Operation, path: str, parts: VectorParts) -> None:
+        """`path` is the template, which the metrics know it by."""
         self.operation = operation
-        self._route = route
+        self._path = path
         self._parts = parts
         self._entrance = parts.entrance
         self._decode = Decoder(operation.asked).decode
@@ -52,7 +54,7 @@ class VectorRoute:
     async def answer(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
         """Authorise -> rate limit -> read and decode -> memory -> embed texts -> service -> encode."""
         entrance = self._entrance
-        call = Call.of(entrance, self._route, scope, send)
+        call = Call.of(entrance, self._parts.routes.route(self._path), scope, send)
         try:
             await call.admit()
             deadline_at = call.deadline_at(self.operation.timeout_s)
@@ -86,7 +88,7 @@ class VectorRoute:
         repeats nothing that counts.
         """
         path, name = place
-        call = Call(self._entrance, self._route, headers, client, came_at)
+        call = Call(self._entrance, self._parts.routes.route(self._path), headers, client, came_at)
         call.path = path
         try:
             if not call.admit_nowait():

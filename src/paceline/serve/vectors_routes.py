@@ -45,13 +45,15 @@ class VectorRoutes:
         entrance: Entrance,
         metrics: Metrics,
     ) -> None:
-        parts = VectorParts(vectors, Texts(embedders, metrics), entrance, VectorMetrics(metrics.registry))
+        parts = VectorParts(
+            vectors, Texts(embedders, metrics), entrance, metrics, VectorMetrics(metrics.registry)
+        )
         self._places: dict[str, Place] = {}
         for operation in OPERATIONS:
             for path in operation.paths:
                 routes = self._places.setdefault(path, Place(path, {})).routes
                 for method in operation.methods:
-                    route = VectorRoute(operation, metrics.route(path), parts)
+                    route = VectorRoute(operation, path, parts)
                     routes[method] = route
                     if method == "GET":
                         routes["HEAD"] = route
