@@ -34,7 +34,7 @@ command = App(
     help_epilogue="Examples:\n\n"
     "    paceline vectors create papers --dimension 384\n"
     "    paceline vectors load papers papers.jsonl --text-field abstract\n"
-    '    paceline vectors query papers --text "sleep of fish" --filter \'{"year": {"$gte": 2000}}\'\n'
+    '    paceline vectors query papers --text "sleep of fish"\n'
     "    paceline vectors tune papers --recall 0.99\n"
     "    paceline vectors list --folder vectors          without a server\n\n"
     "All but plan ask the server at --url, by default http://127.0.0.1:8080, or open the collections of --folder in "

@@ -12,21 +12,23 @@ from paceline.cli.console import say, say_note
 from paceline.cli.vectors_collections import Json, Name, say_card
 from paceline.cli.vectors_place import NO_PLACE, Place
 
-compact = App(name="compact")
-verify = App(name="verify")
-reencode = App(name="reencode")
-reshard = App(name="reshard")
+compact = App(name="compact", help_epilogue="Example:\n\n    paceline vectors compact papers")
+verify = App(name="verify", help_epilogue="Example:\n\n    paceline vectors verify papers --json")
+reencode = App(
+    name="reencode", help_epilogue="Example:\n\n    paceline vectors reencode papers --precision fp16"
+)
+reshard = App(name="reshard", help_epilogue="Example:\n\n    paceline vectors reshard papers --shards 4")
 
 
 @compact.default
-async def compact_collection(name: Name, *, json: Json = False, place: Place = NO_PLACE) -> None:
+async def compact_collection(name: Name, /, *, json: Json = False, place: Place = NO_PLACE) -> None:
     """Join all segments of a collection under one graph, and wait for it; reads and writes go on."""
     async with place.opened() as ask:
         say_card(await ask(Compact(collection=name)), json=json)
 
 
 @verify.default
-async def verify_collection(name: Name, *, json: Json = False, place: Place = NO_PLACE) -> int:
+async def verify_collection(name: Name, /, *, json: Json = False, place: Place = NO_PLACE) -> int:
     """Read all files of a collection against their checksums; exit status 1 if one was changed."""
     async with place.opened() as ask:
         found: Verified = await ask(Verify(collection=name))
@@ -43,6 +45,7 @@ async def verify_collection(name: Name, *, json: Json = False, place: Place = NO
 @reencode.default
 async def reencode_collection(
     name: Name,
+    /,
     *,
     precision: Annotated[
         Literal["fp32", "fp16", "bf16", "int8", "binary"],
@@ -59,6 +62,7 @@ async def reencode_collection(
 @reshard.default
 async def reshard_collection(
     name: Name,
+    /,
     *,
     shards: Annotated[int, Parameter(help="How many there are to be.")],
     json: Json = False,

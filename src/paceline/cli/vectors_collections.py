@@ -26,17 +26,26 @@ Name = Annotated[str, Parameter(help="The collection.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print JSON.")]
 Yes = Annotated[bool, Parameter(name="--yes", negative="", show_default=False, help="Do not ask.")]
 
-listing = App(name="list")
+listing = App(
+    name="list",
+    help_epilogue="Examples:\n\n    paceline vectors list\n    paceline vectors list --folder vectors --json",
+)
 create = App(
     name="create",
     help_epilogue="Examples:\n\n"
-    "    paceline vectors create papers                      for vectors of the server's model\n"
-    "    paceline vectors create photos --dimension 512 --metric dot --precision fp16\n"
+    "    paceline vectors create papers                    for the model's vectors\n"
+    "    paceline vectors create photos --dimension 512 --metric dot\n"
     "    paceline vectors create large --dimension 768 --shards 8\n"
-    "    paceline vectors create small --dimension 768 --reduction pca --kept 256 --sample some.npy",
+    "    paceline vectors create small --dimension 768 --reduction pca --kept 256 \\\n"
+    "        --sample some.npy",
 )
-describe = App(name="describe")
-drop = App(name="drop")
+describe = App(
+    name="describe",
+    help_epilogue="Examples:\n\n"
+    "    paceline vectors describe papers\n"
+    "    paceline vectors describe papers --json | jq .totalVectorCount",
+)
+drop = App(name="drop", help_epilogue="Example:\n\n    paceline vectors drop papers --yes")
 
 
 @listing.default
@@ -55,6 +64,7 @@ async def list_collections(*, json: Json = False, place: Place = NO_PLACE) -> No
 @create.default
 async def create_collection(  # noqa: PLR0913 - the options of the command
     name: Name,
+    /,
     *,
     dimension: Annotated[int, Parameter(help="Numbers of a vector; 0: those of the embedding model.")] = 0,
     metric: Annotated[Literal["cosine", "dot", "l2"], Parameter(help="What near means.")] = "cosine",
@@ -103,7 +113,7 @@ async def create_collection(  # noqa: PLR0913 - the options of the command
 
 
 @describe.default
-async def describe_collection(name: Name, *, json: Json = False, place: Place = NO_PLACE) -> None:
+async def describe_collection(name: Name, /, *, json: Json = False, place: Place = NO_PLACE) -> None:
     """Show a collection: what it is, how many records there are, its sizes, and what is wrong."""
     async with place.opened() as ask:
         card: CollectionCard = await ask(DescribeCollection(collection=name))
@@ -121,7 +131,7 @@ async def describe_collection(name: Name, *, json: Json = False, place: Place = 
 
 
 @drop.default
-async def drop_collection(name: Name, *, yes: Yes = False, place: Place = NO_PLACE) -> None:
+async def drop_collection(name: Name, /, *, yes: Yes = False, place: Place = NO_PLACE) -> None:
     """Delete a collection and all its records. Asks before, unless --yes."""
     async with place.opened() as ask:
         if not yes:

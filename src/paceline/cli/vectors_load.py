@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 load = App(
     name="load",
     help_epilogue="Examples:\n\n"
-    "    paceline vectors load papers papers.jsonl                         vectors\n"
-    "    paceline vectors load papers papers.jsonl --text-field abstract   texts, which the server embeds\n"
-    "    paceline vectors load points points.npy --folder vectors          without a server\n\n"
+    "    paceline vectors load papers papers.jsonl\n"
+    "    paceline vectors load papers papers.jsonl --text-field abstract\n"
+    "    paceline vectors load points points.npy --folder vectors\n\n"
     'A line of .jsonl is {"id": "a", "values": [0.1, ...], "metadata": {"year": 2001}}; .parquet has columns id, '
     "values and others, which are metadata; .npy holds rows, whose ids are their numbers or the lines of NAME.ids.\n\n"
     "FILE.journal says which batches have arrived. The same command goes on from it after an interruption, and sends "
@@ -39,6 +39,7 @@ load = App(
 async def load_file(  # noqa: PLR0913 - the options of the command
     name: Name,
     file: Annotated[Path, Parameter(help="A file of kind .jsonl, .ndjson, .parquet or .npy.")],
+    /,
     *,
     text_field: Annotated[
         str | None, Parameter(help="Load this field as text and have it embedded, instead of vectors.")
@@ -130,20 +131,21 @@ def _sender(ask: Ask, name: str) -> Callable[[Sequence[Any]], Any]:
 async def _told(title: str, total: int, journal: Path) -> AsyncIterator[Callable[[Loaded], None]]:
     """A bar on a terminal, lines now and then elsewhere; and how to go on, when the user leaves."""
     pace = LoadPace(total, monotonic())
-    with progress(title, total, unit="records") as advance:
+    try:
+        with progress(title, total, unit="records") as advance:
 
-        def tell(so_far: Loaded) -> None:
-            arrived = so_far.records + so_far.skipped
-            advance(arrived - pace.arrived)
-            line = pace.line(so_far.records, so_far.skipped, monotonic())
-            if line is not None:
-                say_note(line)
+            def tell(so_far: Loaded) -> None:
+                arrived = so_far.records + so_far.skipped
+                advance(arrived - pace.arrived)
+                line = pace.line(so_far.records, so_far.skipped, monotonic())
+                if line is not None:
+                    say_note(line)
 
-        try:
             yield tell
-        except asyncio.CancelledError:
-            stopped = f"stopped after {pace.arrived:,} of {total:,} records; the same command goes on from {journal}"
-            raise KeyboardInterrupt(stopped) from None
+    except asyncio.CancelledError:  # Ctrl-C
+        say_note(f"stopped; {pace.arrived:,} of {total:,} records are there")
+        say_note(f"the same command goes on from {journal}")
+        raise
 
 
 def _of_failures(done: Loaded, batch: int, journal: Path) -> str:

@@ -153,14 +153,16 @@ class _WithTexts:
         return await self._service.answer(asked, deadline_at=deadline_at)
 
     async def _opened(self, *, needs_model: bool = True) -> Texts:
+        from paceline.base.instruments import Registry  # noqa: PLC0415
         from paceline.serve.metrics import Metrics  # noqa: PLC0415 - parts of a server
         from paceline.serve.vectors_texts import Texts  # noqa: PLC0415
 
+        metrics = Metrics(Registry())
         if not needs_model:
-            return Texts({}, Metrics())
+            return Texts({}, metrics)
         if self._texts is None:
             from paceline.app import open_embedder  # noqa: PLC0415 - the engine's libraries
 
             model = await self._stack.enter_async_context(open_embedder(self._settings))
-            self._texts = Texts({model.name: model}, Metrics())
+            self._texts = Texts({model.name: model}, metrics)
         return self._texts

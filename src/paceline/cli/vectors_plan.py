@@ -16,8 +16,8 @@ plan = App(
     name="plan",
     help_epilogue="Examples:\n\n"
     "    paceline vectors plan --vectors 100M --dimensions 384 --shards 20\n"
-    "    paceline vectors plan --vectors 5M --dimensions 768 --precision fp16 --ram-gb 32 --cores 8\n"
-    "    paceline vectors plan --vectors 1B --dimensions 128 --shards 200 --json",
+    "    paceline vectors plan --vectors 5M --dimensions 768 --ram-gb 32 --cores 8\n"
+    "    paceline vectors plan --vectors 1B --dimensions 128 --shards 200",
 )
 
 _SCALES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9}

@@ -30,6 +30,7 @@ query = App(
 @query.default
 async def query_collection(  # noqa: PLR0913 - the options of the command
     name: Name,
+    /,
     *,
     vector: Annotated[
         str | None,

@@ -18,8 +18,13 @@ PAGE = 1000
 
 Namespace = Annotated[str, Parameter(help="Part of the collection.")]
 
-fetch = App(name="fetch")
-ids = App(name="ids")
+fetch = App(
+    name="fetch",
+    help_epilogue="Examples:\n\n"
+    "    paceline vectors fetch papers 17 18\n"
+    "    paceline vectors fetch papers 17 --no-values",
+)
+ids = App(name="ids", help_epilogue="Example:\n\n    paceline vectors ids papers --prefix 2001/ --limit 0")
 update = App(
     name="update",
     help_epilogue="Examples:\n\n"
@@ -38,7 +43,8 @@ delete = App(
 @fetch.default
 async def fetch_records(
     name: Name,
-    *wanted: Annotated[str, Parameter(help="Ids.", allow_leading_hyphen=False)],
+    /,
+    *wanted: Annotated[str, Parameter(help="Ids.")],
     namespace: Namespace = "",
     values: Annotated[bool, Parameter(help="With their vectors.")] = True,
     place: Place = NO_PLACE,
@@ -61,6 +67,7 @@ async def fetch_records(
 @ids.default
 async def list_ids(
     name: Name,
+    /,
     *,
     prefix: Annotated[str, Parameter(help="Only ids that begin so.")] = "",
     limit: Annotated[int, Parameter(help="How many; 0 prints all.")] = 100,
@@ -96,6 +103,7 @@ async def list_ids(
 async def update_record(  # noqa: PLR0913 - the options of the command
     name: Name,
     id: Annotated[str, Parameter(help="The record.")],  # noqa: A002
+    /,
     *,
     metadata: Annotated[
         str | None, Parameter(help="Fields to set, as a JSON object; null removes one.")
@@ -129,6 +137,7 @@ async def update_record(  # noqa: PLR0913 - the options of the command
 @delete.default
 async def delete_records(  # noqa: PLR0913 - the options of the command
     name: Name,
+    /,
     *ids: Annotated[str, Parameter(help="Ids.")],
     filter: Annotated[str | None, Parameter(help="Conditions on metadata, as JSON.")] = None,  # noqa: A002
     all: Annotated[bool, Parameter(negative="", help="All records of the namespace.")] = False,  # noqa: A002

@@ -13,13 +13,18 @@ from paceline.cli.console import say, say_note
 from paceline.cli.vectors_collections import Json, Name, say_card
 from paceline.cli.vectors_place import NO_PLACE, Place
 
-snapshot = App(name="snapshot")
-snapshots = App(name="snapshots")
+snapshot = App(
+    name="snapshot",
+    help_epilogue="Examples:\n\n"
+    "    paceline vectors snapshot papers\n"
+    "    paceline vectors snapshot papers monday",
+)
+snapshots = App(name="snapshots", help_epilogue="Example:\n\n    paceline vectors snapshots papers")
 restore = App(
     name="restore",
     help_epilogue="Examples:\n\n"
-    "    paceline vectors restore papers monday                    after papers was dropped\n"
-    "    paceline vectors restore papers monday --into papers-old  beside it",
+    "    paceline vectors restore papers monday              after it was dropped\n"
+    "    paceline vectors restore papers monday --into old   beside it",
 )
 
 
@@ -27,6 +32,7 @@ restore = App(
 async def take(
     name: Name,
     snapshot: Annotated[str | None, Parameter(help="Its name; by default the time.")] = None,
+    /,
     *,
     json: Json = False,
     place: Place = NO_PLACE,
@@ -44,6 +50,7 @@ async def take(
 @snapshots.default
 async def list_snapshots(
     name: Annotated[str | None, Parameter(help="Only of this collection.")] = None,
+    /,
     *,
     json: Json = False,
     place: Place = NO_PLACE,
@@ -66,6 +73,7 @@ async def list_snapshots(
 async def restore_snapshot(
     name: Annotated[str, Parameter(help="The collection that the snapshot is of.")],
     snapshot: Annotated[str, Parameter(help="The snapshot.")],
+    /,
     *,
     into: Annotated[
         str | None, Parameter(help="Name of the collection that is made; by default the same.")

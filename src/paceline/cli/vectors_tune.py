@@ -15,9 +15,9 @@ from paceline.cli.vectors_place import NO_PLACE, Place
 tune = App(
     name="tune",
     help_epilogue="Examples:\n\n"
-    "    paceline vectors tune papers --recall 0.99                       on the latest queries\n"
+    "    paceline vectors tune papers --recall 0.99            on the latest queries\n"
     "    paceline vectors tune papers --recall 0.99 --queries asked.npy --k 20\n"
-    "    paceline vectors tune papers --recall 0.95 --no-apply --json     only measure\n\n"
+    "    paceline vectors tune papers --recall 0.95 --no-apply  measures only\n\n"
     "Exit status: 0 a setting holds the recall, 1 none is sure to.",
 )
 
@@ -25,6 +25,7 @@ tune = App(
 @tune.default
 async def tune_collection(  # noqa: PLR0913 - the options of the command
     name: Name,
+    /,
     *,
     recall: Annotated[float, Parameter(help="Share of the true neighbours to be found, such as 0.99.")],
     queries: Annotated[
