@@ -32,6 +32,7 @@ class Holding:
         ttl_s: float,
     ) -> None:
         """`ending` is set when checks are to be given up."""
+        self.folder = store.folder
         self._store = store
         self._policy = policy
         self._ending = ending

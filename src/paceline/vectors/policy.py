@@ -216,3 +216,8 @@ class VectorsPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     durability: DurabilityPolicy = DurabilityPolicy()
     search: SearchPolicy = SearchPolicy()
     upkeep: UpkeepPolicy = UpkeepPolicy()
+
+    @property
+    def on(self) -> bool:
+        """Whether there are collections to serve."""
+        return bool(self.folder) or self.backend != "paceline"
