@@ -165,4 +165,4 @@ async def delete_records(  # noqa: PLR0913 - the options of the command
     if json:
         say(msgspec.json.encode(done).decode())
     else:
-        say_note(f"deleted {done.deleted_count:,} records")
+        say_note(f"deleted {done.deleted_count:,} record{'' if done.deleted_count == 1 else 's'}")
