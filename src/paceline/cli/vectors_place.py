@@ -79,9 +79,7 @@ class PlaceOptions:
         if self.folder and (self.url or self.token):
             raise ConfigError("give --folder, or --url and --token, not both")
         if self.folder and not (may_make or self.folder.is_dir()):
-            raise ConfigError(
-                f"--folder {self.folder}: no such folder; `paceline vectors create` makes one, see `paceline vectors --help`"
-            )
+            raise ConfigError(f"--folder {self.folder}: no such folder; `paceline vectors create` makes one")
         settings = self.options.load().settings
         async with AsyncExitStack() as stack:
             if self.folder:
