@@ -62,7 +62,7 @@ async def test_a_record_is_written_found_changed_and_deleted(tmp_path: Path) -> 
         )
         fetched = await ask(service, api.Fetch(ids=["v7", "v8", "nobody"]))
         assert fetched.vectors["v7"].metadata == {"new": 1}
-        assert np.allclose(fetched.vectors["v7"].values, vector(100) / np.linalg.norm(vector(100)), atol=1e-3)
+        assert np.allclose(fetched.vectors["v7"].values, vector(100), atol=2e-3)
         assert sorted(fetched.vectors) == ["v7", "v8"]
 
         assert (await ask(service, api.Delete(ids=["v8", "nobody"]))).deleted_count == 1
@@ -217,9 +217,8 @@ async def test_a_deadline_ends_the_wait_for_a_thread(tmp_path: Path) -> None:
     async with served(tmp_path) as service:
         await ask(service, create())
         collection = service._holding.known("a").collection
-        with collection._state.writing:
-            with pytest.raises(DeadlineExceeded, match="may still be done"):
-                await ask(service, upsert(5), seconds=0.05)
+        with collection._state.writing, pytest.raises(DeadlineExceeded, match="may still be done"):
+            await ask(service, upsert(5), seconds=0.05)
 
         while collection.version == 0:
             await ask(service, api.Fetch(ids=[]))
@@ -307,7 +306,7 @@ async def test_a_snapshot_is_a_collection_of_another_name(tmp_path: Path) -> Non
         with pytest.raises(InvalidRequest, match="has a snapshot 'monday'") as caught:
             await ask(service, api.Snapshot(collection="a", name="monday"))
         assert caught.value.param == "name"
-        with pytest.raises(InvalidRequest, match="snapshot name '../x'"):
+        with pytest.raises(InvalidRequest, match=r"snapshot name '\.\./x'"):
             await ask(service, api.Snapshot(collection="a", name="../x"))
 
 

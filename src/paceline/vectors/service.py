@@ -151,6 +151,10 @@ class LocalVectors:
         return api.Snapshots(snapshots={held.name: self._snapshots.names().get(held.name, [])})
 
     def _restore(self, asked: api.Restore) -> api.CollectionCard:
+        if not asked.collection:
+            raise InvalidRequest(
+                "no collection is named; say what the restored one is called", param="collection"
+            )
         return self._holding.restore(asked.collection, self._snapshots.folder(asked.source, asked.name))
 
     # -- care -------------------------------------------------------------------------------------------------
