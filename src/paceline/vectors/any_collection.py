@@ -92,6 +92,16 @@ class CollectionCalls(Protocol):
         """See `Collection.version`."""
         ...
 
+    @property
+    def records(self) -> int:
+        """See `Collection.records`."""
+        ...
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """See `Collection.troubles`."""
+        ...
+
     def stats(self) -> CollectionStats:
         """See `Collection.stats`."""
         ...
@@ -120,8 +130,8 @@ class CollectionCalls(Protocol):
 class AnyCollection(CollectionCalls, Protocol):
     """What a `VectorStore` holds: a `Collection`, or a `ShardedCollection`; safe for any number of threads.
 
-    Of the latter a write or a read of records raises Unreachable when a shard that it concerns is missing, and so does
-    `version`; a search and `stats` go on without.
+    Of the latter a write or a read of records raises Unreachable when a shard that it concerns is missing; a search,
+    `stats`, `records` and `troubles` go on without.
     """
 
     schema: Schema

@@ -64,16 +64,12 @@ def each(
     lanes: Mapping[str, Lane],
     calls: Mapping[str, Call[T]],
     timeout_s: float | None,
-    ended: Callable[[object], None] | None = None,
 ) -> tuple[dict[str, T], dict[str, str]]:
     """Results by shard, and why the others have none. What is the caller's fault is raised.
 
-    Without a `timeout_s` it waits as long as it takes. `ended` is called when a call is over, in time or not.
+    Without a `timeout_s` it waits as long as it takes.
     """
     running = {name: lanes[name].start(call) for name, call in calls.items()}
-    if ended is not None:
-        for future in running.values():
-            future.add_done_callback(ended)
     wait(running.values(), timeout_s)
     found, missing = dict[str, T](), dict[str, str]()
     fault: Exception | None = None

@@ -78,8 +78,7 @@ def drop_leaving(collection: ShardedCollection) -> list[str]:
     """Let the shards go that leave and have no slots any more; returns their names, and they are closed."""
     leaving = collection.slots.leaving
     with collection.locks.holding(ALL_SLOTS):
-        retired = sum(collection.lanes[name].shard.version for name in leaving)
-        collection.put_slots(collection.slots.without_leaving(retired))
+        collection.put_slots(collection.slots.without_leaving())
         kept = {name: lane for name, lane in collection.lanes.items() if name not in leaving}
         going = {name: collection.lanes[name] for name in leaving}
         collection.lanes = kept

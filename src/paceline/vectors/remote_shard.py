@@ -172,6 +172,16 @@ class RemoteShard:
         """See `Collection.version`."""
         return int(self._call("version"))
 
+    @property
+    def records(self) -> int:
+        """See `Collection.records`."""
+        return int(self._call("records"))
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """See `Collection.troubles`."""
+        return dict(self._call("troubles"))
+
     def stats(self) -> CollectionStats:
         """See `Collection.stats`."""
         return msgspec.convert(self._call("stats"), CollectionStats)

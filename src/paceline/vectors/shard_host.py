@@ -77,8 +77,8 @@ class ShardHost:
                 return self._keys(reader)
             case "types", []:
                 return {field: sorted(kinds) for field, kinds in held.types.items()}
-            case "version", []:
-                return held.version
+            case (("version" | "records" | "troubles"), []):
+                return getattr(held, operation)
             case "stats", []:
                 return msgspec.to_builtins(held.stats())
             case "snapshot", [folder]:

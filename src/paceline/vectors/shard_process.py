@@ -1,4 +1,4 @@
-"""One shard in a process of its own: `python -m paceline.vectors.shard_process JOB`, a `ShardJob` as JSON.
+"""One shard in a process of its own: `python -m paceline.vectors.shard_process`, which reads a `ShardJob`, a line of JSON.
 
 It says `ready` on standard output once the collection is open, and ends when standard input does, so that it does not
 outlive whoever started it.
@@ -53,12 +53,16 @@ class ShardProcess:
         # The package as it is here, wherever the other process would look for it.
         path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
         job = msgspec.json.encode(ShardJob(str(folder), str(socket), policy, skip_damaged))
-        self._process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "paceline.vectors.shard_process", job.decode()],
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "paceline.vectors.shard_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
         )
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has died; `wait_until_open` tells
+            self._process.stdin.write(job + b"\n")
+            self._process.stdin.flush()
 
     @property
     def pid(self) -> int:
@@ -120,9 +124,9 @@ def _opened(job: ShardJob) -> Collection:
             time.sleep(_AGAIN_S)
 
 
-def main(text: str) -> int:
+def main() -> int:
     """Serve a collection until standard input ends; the exit status."""
-    job = msgspec.json.decode(text, type=ShardJob)
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=ShardJob)
     socket = Path(job.socket)
     try:
         with _opened(job) as collection:
@@ -136,4 +140,4 @@ def main(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main())

@@ -6,11 +6,10 @@ fails, and says what was written elsewhere; written again, it does no harm.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -22,6 +21,7 @@ from paceline.vectors.batch import checked_keys, columns_of, without_doubles
 from paceline.vectors.fan_out import Call, Lane, close_all, each, every, left_s, told, whole
 from paceline.vectors.filters import Filter
 from paceline.vectors.gathered import Gathered, best, own
+from paceline.vectors.glance import Glance
 from paceline.vectors.incoming import Incoming
 from paceline.vectors.metadata import Types, merged_types
 from paceline.vectors.policy import Schema, VectorsPolicy
@@ -32,6 +32,7 @@ from paceline.vectors.sharded_snapshot import take_snapshot
 from paceline.vectors.slot_locks import SlotLocks
 from paceline.vectors.slots import FILE, SLOTS, SlotMap, slot_of
 from paceline.vectors.stats import CollectionStats, stats_of_shards
+from paceline.vectors.write_count import WriteCount
 
 T = TypeVar("T")
 Wanted = Mapping[str, Any] | Filter
@@ -66,11 +67,13 @@ class ShardedCollection:
                 "of them, those that do not answer too",
                 param="shards",
             )
-        self.put_slots(self.slots)
         self.schema = schema
         self.policy = policy
         self.lanes: Mapping[str, Lane] = {name: Lane(name, shard) for name, shard in shards.items()}
         """Replaced, never changed: read it once for all that belongs together."""
+        found, _ = each(self.lanes, dict.fromkeys(shards, _version), policy.shards.write_timeout_s)
+        self._writes = WriteCount(max(self.slots.version, sum(found.values())))
+        self.put_slots(self.slots)
         self.locks = SlotLocks()
         self.rebalancing = threading.Lock()  # held while slots move
         self.is_closing = threading.Event()
@@ -82,14 +85,11 @@ class ShardedCollection:
         nothing = np.ones((1, schema.dimensions), np.float32)
         self._incoming = Incoming(schema, Preprocess.learn(nothing, metric=schema.metric))
         self._types: Types = {}
-        self._numbers = itertools.count()
-        self._changed = next(self._numbers)
-        """Another number whenever a write begins or ends."""
-        self._version = (-1, 0)
-        """What was `_changed` when the version was asked for, and the version."""
+        self._glance = Glance()
 
     def put_slots(self, slots: SlotMap) -> None:
         """From now on records are where `slots` says; kept in the folder first."""
+        slots = msgspec.structs.replace(slots, version=self.version)
         if self.file is not None:
             slots.write(self.file)
         self.slots = slots
@@ -116,6 +116,12 @@ class ShardedCollection:
         """
         deadline_at = time.monotonic() + (self.policy.shards.timeout_s if timeout_s is None else timeout_s)
         wanted = None if filter is None else self._filter(filter, deadline_at)
+
+        search = self.policy.search  # ours may have been changed since the shards were opened
+        ef, candidates = (
+            search.ef if ef is None else ef,
+            search.candidates if candidates is None else candidates,
+        )
 
         def ask(shard: Shard, most: int) -> list[list[Match]]:
             return shard.query(
@@ -164,7 +170,7 @@ class ShardedCollection:
         without_doubles(keys)
         self._check_count(len(given))
         rows = self._incoming.each(vectors)
-        with self._writing({slot_of(name) for _, name in keys}):
+        with self.locks.writing({slot_of(name) for _, name in keys}):
             parts: dict[str, list[Record]] = {}
             for record, row in zip(given, rows, strict=True):
                 checked = Record(record.id, row, record.metadata, record.namespace)
@@ -192,7 +198,7 @@ class ShardedCollection:
         self._check_count(len(keys))
         for i, one in enumerate(given):
             packed_metadata(one, f"metadata[{i}]")
-        with self._writing({slot_of(name) for _, name in keys}):
+        with self.locks.writing({slot_of(name) for _, name in keys}):
             parts: dict[str, list[int]] = {}
             for row, key in enumerate(keys):
                 parts.setdefault(self._owner(key), []).append(row)
@@ -227,7 +233,7 @@ class ShardedCollection:
     ) -> None:
         """See `Collection.update`."""
         slot = slot_of(checked_id(id))
-        with self._writing({slot}):
+        with self.locks.writing({slot}):
             self._written(
                 {
                     self.slots.owner(slot): lambda shard: shard.update(
@@ -248,13 +254,13 @@ class ShardedCollection:
         if (ids is not None) + (filter is not None) + everything != 1:
             raise InvalidRequest("say what to delete: one of ids, filter, everything", param="ids")
         if ids is not None:
-            with self._writing({slot_of(checked_id(name)) for name in ids}):
+            with self.locks.writing({slot_of(checked_id(name)) for name in ids}):
                 parts = self._by_owner(ids)
                 return sum(self._written({name: _delete(part, namespace) for name, part in parts.items()}))
         wanted = (
             None if filter is None else self._filter(filter, time.monotonic() + self.policy.shards.timeout_s)
         )
-        with self._writing(ALL_SLOTS):
+        with self.locks.writing(ALL_SLOTS):
             return sum(
                 self._written(
                     {
@@ -270,14 +276,21 @@ class ShardedCollection:
 
     @property
     def version(self) -> int:
-        """Rises with every write of every shard; asked anew only after one. Unreachable if a shard is missing then."""
-        changed = self._changed
-        known_at, version = self._version
-        if known_at != changed:
-            found = whole(self.lanes, lambda shard: shard.version, self.policy.shards.timeout_s)
-            version = self.slots.retired + sum(found.values())
-            self._version = (changed, version)
-        return version
+        """Rises with every write; the same number, the same answers of searches that miss no shard. Asks no shard."""
+        return self._writes.count
+
+    @property
+    def records(self) -> int:
+        """How many there are on the shards that answer at once; while slots move, copies are counted too."""
+        found, _ = self._glance.look(self.lanes, self.version)
+        return sum(records for records, _ in found.values())
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What is wrong, by SHARD/WHAT; a shard that is missing, by its name."""
+        found, missing = self._glance.look(self.lanes, self.version)
+        named = {f"{name}/{what}": why for name, (_, ailing) in found.items() for what, why in ailing.items()}
+        return {**named, **missing, **({"reshard": self.trouble} if self.trouble else {})}
 
     @property
     def types(self) -> Types:
@@ -328,11 +341,10 @@ class ShardedCollection:
         if self.is_closing.is_set():
             return
         self.is_closing.set()
-        with self.rebalancing:
-            try:
-                close_all(self.lanes)
-            finally:
-                self._on_close()
+        with self.rebalancing, ExitStack() as last:
+            last.callback(self._on_close)
+            last.callback(close_all, self.lanes)
+            self.put_slots(self.slots)  # with the version
 
     def __enter__(self) -> Self:
         return self
@@ -362,24 +374,19 @@ class ShardedCollection:
             parts.setdefault(self.slots.owner(slot_of(checked_id(name))), []).append(name)
         return parts
 
-    @contextmanager
-    def _writing(self, slots: Collection[int]) -> Iterator[None]:
-        """Hold slots for a write, after which the version is another."""
-        with self.locks.writing(slots):
-            self._note_change()
-            yield
-
-    def _note_change(self, _: object = None) -> None:
-        self._changed = next(self._numbers)
-
     def _written(self, calls: Mapping[str, Call[T]]) -> list[T]:
         """Results of a write that all shards concerned have to take."""
-        found, missing = each(self.lanes, calls, self.policy.shards.write_timeout_s, self._note_change)
+        counted = {name: self._writes.counted(call) for name, call in calls.items()}
+        found, missing = each(self.lanes, counted, self.policy.shards.write_timeout_s)
         if missing:
             raise Unreachable(
                 f"{told(missing)}; {len(found)} of {len(calls)} shards took their part: write it again once all are there"
             )
         return list(found.values())
+
+
+def _version(shard: Shard) -> int:
+    return shard.version
 
 
 def _upsert(part: list[Record]) -> Call[int]:

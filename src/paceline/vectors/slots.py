@@ -48,8 +48,8 @@ class SlotMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Shards that give their slots to the others, and go when they have none."""
     is_moving: bool = False
     """Slots move; after a crash, copies that do not count may lie about."""
-    retired: int = 0
-    """Writes of shards that have gone: the collection's version counts on from there."""
+    version: int = 0
+    """Of the collection when this was written; it never counts less, whichever shards have gone."""
 
     def __post_init__(self) -> None:
         if not self.shards or len(set(self.shards)) < len(self.shards):
@@ -85,12 +85,12 @@ class SlotMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         leaving = tuple(name for name in self.shards if name not in shards)
         return msgspec.structs.replace(self, leaving=leaving)
 
-    def without_leaving(self, retired: int) -> Self:
-        """Without those that leave, which have no slots any more and have made `retired` writes in all."""
+    def without_leaving(self) -> Self:
+        """Without those that leave, which have no slots any more."""
         assert not any(self.slots_of(name) for name in self.leaving)
         kept = tuple(name for name in self.shards if name not in self.leaving)
         owners = tuple(kept.index(self.owner(slot)) for slot in range(SLOTS))
-        return type(self)(kept, owners, (), self.is_moving, self.retired + retired)
+        return msgspec.structs.replace(self, shards=kept, owners=owners, leaving=())
 
     def after(self, move: Move) -> Self:
         """With one slot moved."""
