@@ -11,6 +11,7 @@ import numpy as np
 from paceline.base.errors import PacelineError
 from paceline.vectors.files import Files
 from paceline.vectors.segment import Segment
+from paceline.vectors.text_follower import TextFollower, TextStats
 from paceline.vectors.view import View
 from paceline.vectors.wal import Log
 
@@ -39,10 +40,21 @@ class CollectionStats(msgspec.Struct, frozen=True):
     """Segments set aside, and why."""
     troubles: dict[str, str]
     """What the upkeep could not do at its last try, and why."""
+    texts: TextStats | None = None
+    """Of the words, if the schema names a field of them."""
 
 
-def stats_of(view: View, files: Files, log: Log, troubles: Mapping[str, PacelineError]) -> CollectionStats:
+def stats_of(
+    view: View,
+    files: Files,
+    log: Log,
+    troubles: Mapping[str, PacelineError],
+    texts: TextFollower | None,
+) -> CollectionStats:
     """The statistics of a view and what stands behind it."""
+    failed = dict(troubles)
+    if texts is not None and texts.trouble is not None:
+        failed["texts"] = texts.trouble
     segments = [segment for segment, _ in view.segments()]
     graphed = sum(part.live for segment, part in view.segments() if segment.graph is not None)
     return CollectionStats(
@@ -58,7 +70,8 @@ def stats_of(view: View, files: Files, log: Log, troubles: Mapping[str, Paceline
         disk_bytes=sum(segment.disk_bytes for segment in segments),
         log_bytes=log.size,
         damaged=files.damaged,
-        troubles={name: error.message for name, error in dict(troubles).items()},
+        troubles={name: error.message for name, error in failed.items()},
+        texts=None if texts is None else texts.stats(),
     )
 
 
