@@ -25,6 +25,7 @@ from paceline.vectors.batch import (
     merged_metadata,
     without_doubles,
 )
+from paceline.vectors.codes import Precision
 from paceline.vectors.disk import made_folder
 from paceline.vectors.files import Files
 from paceline.vectors.filters import Filter
@@ -42,6 +43,7 @@ from paceline.vectors.record import (
     packed_metadata,
     unpacked_metadata,
 )
+from paceline.vectors.reencode import checked_change
 from paceline.vectors.search import MOST_EF, Reach, live_rows, search_view
 from paceline.vectors.searched import checked_counts
 from paceline.vectors.snapshot import take_snapshot
@@ -55,12 +57,11 @@ class Collection:
 
     def __init__(self, opened: Opened, policy: VectorsPolicy) -> None:
         self.policy = policy
-        self.schema = opened.files.manifest.schema
         self.recovery = opened.recovery
         self._opened = opened
         self._files, self._state, self._log = opened.files, opened.state, opened.log
-        self._upkeep, self._incoming = opened.upkeep, Incoming(self.schema, opened.preprocess)
-        self._texts = opened.texts
+        self._upkeep, self._texts = opened.upkeep, opened.texts
+        self._incoming = Incoming(self.schema, opened.preprocess)
         self._is_closed = False
 
     @classmethod
@@ -321,6 +322,11 @@ class Collection:
                 yield part.source.key_of(int(row))
 
     @property
+    def schema(self) -> Schema:
+        """What the collection holds; `reencode` changes its precision."""
+        return self._state.schema
+
+    @property
     def types(self) -> Types:
         """Fields of the metadata, and the kinds of their values."""
         return merged_types(part.source.types for part in self._view().parts)
@@ -363,6 +369,25 @@ class Collection:
             if self._state.tail.count:
                 self._freeze()
         self._upkeep.compact()
+
+    def reencode(self, precision: Precision) -> None:
+        """From now on hold the codes that are searched in another precision; reads and writes go on.
+
+        What is there is rewritten beside them, from the finest copy and no finer than that (fp32 codes of an fp16 copy
+        hold the numbers of fp16); a crash does not end it. `settle` waits, `stats().precisions` tells how far it is.
+        InvalidRequest if vectors would lose digits.
+        """
+        with self._files.publishing:
+            self._check_open()
+            schema = checked_change(self.schema, precision)
+            self._files.change_schema(schema)
+            self._state.schema = schema
+            self._incoming = Incoming(schema, self._opened.preprocess)
+        self._upkeep.wake()
+
+    def sample(self, count: int, *, seed: int = 1) -> Floats:
+        """At most `count` vectors (n, kept), drawn from all, as they are stored and as exact as they are held."""
+        return self._view().sample(count, seed)
 
     def close(self) -> None:
         """Sync the log and let others open the folder. May be called twice."""

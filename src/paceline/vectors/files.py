@@ -146,6 +146,13 @@ class Files:
                 self._remove_former(entries)
             log.forget(origin.log)
 
+    def change_schema(self, schema: Schema) -> None:
+        """From now on the collection is of this schema. StorageError, StorageFull; then of the former."""
+        with self.publishing:
+            manifest = msgspec.structs.replace(self.manifest, schema=schema)
+            write_manifest(self.folder, manifest)
+            self.manifest = manifest
+
     def _entry(self, number: int, deleted: Bitmap | None, entries: dict[int, SegmentEntry]) -> SegmentEntry:
         entry = entries.get(number, SegmentEntry(number, self._digests[number]))
         if deleted is None or deleted is self._deleted.get(number):

@@ -30,6 +30,8 @@ class CollectionStats(msgspec.Struct, frozen=True):
     """Live rows without a graph, fresh ones among them."""
     deleted: int
     """Rows that are deleted and not yet removed."""
+    precisions: dict[str, float]
+    """Share of the records by the precision in which they are searched; `fresh` ones are not yet in a segment."""
     held_bytes: int
     """Of codes and graphs, which searches go through."""
     disk_bytes: int
@@ -66,6 +68,7 @@ def stats_of(
         rows_with_graph=graphed,
         rows_scanned=view.live - graphed,
         deleted=sum(part.gone for part in view.parts),
+        precisions=_precisions(view),
         held_bytes=sum(segment.held_bytes for segment in segments),
         disk_bytes=sum(segment.disk_bytes for segment in segments),
         log_bytes=log.size,
@@ -73,6 +76,15 @@ def stats_of(
         troubles={name: error.message for name, error in failed.items()},
         texts=None if texts is None else texts.stats(),
     )
+
+
+def _precisions(view: View) -> dict[str, float]:
+    counts: Counter[str] = Counter()
+    for part in view.parts:
+        counts[part.source.coded.coder.shape.precision if isinstance(part.source, Segment) else "fresh"] += (
+            part.live
+        )
+    return {name: count / view.live for name, count in sorted(counts.items()) if count}
 
 
 def _namespaces(view: View) -> dict[str, int]:
