@@ -1,6 +1,7 @@
 """`paceline vectors` on a real server, and on a folder without one: the same commands, the same answers."""
 
 import io
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from paceline.cli import run
 from paceline.cli.vectors import SUBCOMMANDS
 from scripted_server import Answer, problem
+
+NUMBERS = itertools.count()
 
 
 @pytest.fixture(params=["server", "folder"])
@@ -34,9 +37,9 @@ def vectors(place, capsys):
 
 
 @pytest.fixture
-def points(vectors, request):
+def points(vectors):
     """A collection of five points of two dimensions; its name."""
-    name = f"points-{abs(hash(request.node.name)) % 10**9}"
+    name = f"points-{next(NUMBERS)}"
     made = vectors("create", name, "--dimension", "2", "--metric", "l2", "--precision", "fp32")
     assert made[0] == 0, made
     rows = [{"id": f"p{n}", "values": [n, n], "metadata": {"n": n, "text": f"point {n}"}} for n in range(5)]
