@@ -27,9 +27,7 @@ def sharded(store: VectorStore, name: str = "c", shards: int = 3, **schema: Any)
 
 def records(seeds: Iterable[int]) -> list[Record]:
     """Of these seeds; every third in the namespace `other`."""
-    return [
-        Record(f"v{seed}", vector(seed), {"n": seed}, "other" if seed % 3 == 0 else "") for seed in seeds
-    ]
+    return [Record(f"v{seed}", vector(seed), {"n": seed}, "other" if seed % 3 == 0 else "") for seed in seeds]
 
 
 def found(collection: AnyCollection, **options: Any) -> list[str]:

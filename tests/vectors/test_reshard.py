@@ -28,11 +28,11 @@ class Stopped(Exception):  # noqa: N818 - what a crash is to a test
     """Ends a reshard where a crash would."""
 
 
-def stop_after(slots: int):  # noqa: ANN201 - a Progress
+def stop_after(slots: int):
     """A progress that ends it when so many have moved."""
 
     def progress(moved: int, _: int) -> None:
-        if moved == slots:
+        if moved >= slots:
             raise Stopped
 
     return progress
@@ -53,7 +53,7 @@ def test_twenty_shards_become_twenty_two(tmp_path: Path) -> None:
 
         def look(moved: int, of: int) -> None:
             steps.append((moved, of))
-            if moved % 10 == 1:
+            if len(steps) % 8 == 1:
                 assert set(found(many)) == expected
                 assert len(many.fetch([f"v{seed}" for seed in range(COUNT)])) == len(expected)
 
@@ -159,7 +159,9 @@ def test_a_collection_without_shards_becomes_one_with(tmp_path: Path) -> None:
             one.upsert(records([1]))
 
 
-@pytest.mark.parametrize("schema", [{"reduction": "truncate", "kept": 4}, {"metric": "l2"}, {"metric": "dot"}])
+@pytest.mark.parametrize(
+    "schema", [{"reduction": "truncate", "kept": 4}, {"metric": "l2"}, {"metric": "dot"}]
+)
 def test_vectors_move_as_they_are_stored(tmp_path: Path, schema: dict) -> None:
     """Reduced ones are not reduced again, and no other keeps less than it had."""
     with VectorStore(tmp_path, STILL) as store:
@@ -267,13 +269,13 @@ def test_shards_change_one_call_at_a_time(tmp_path: Path) -> None:
         refused: list[str] = []
 
         def again(moved: int, _: int) -> None:
-            if moved == 1:
+            if not refused:
                 with pytest.raises(InvalidRequest) as caught:
                     store.reshard("c", 4)
                 refused.append(caught.value.message)
                 many.is_closing.set()
 
-        with pytest.raises(PacelineError, match=r"closed after 1 of \d+ slots had moved"):
+        with pytest.raises(PacelineError, match=r"closed after \d+ of \d+ slots had moved"):
             store.reshard("c", 3, again)
         assert "moving already" in refused[0]
         with pytest.raises(InvalidRequest, match="take 1 to 256"):
