@@ -77,7 +77,7 @@ def test_shards_share_the_rows_and_not_the_work() -> None:
     few, many = plan(80_000_000, 384, shards=20, rates=rates), plan(80_000_000, 384, shards=40, rates=rates)
 
     assert few.segments_per_shard == many.segments_per_shard == 1
-    assert many.rows_disk == few.rows_disk
+    assert many.rows_disk == pytest.approx(few.rows_disk, rel=1e-5)
     assert many.shard_memory < few.shard_memory
     assert 1.8 < many.query_cpu_ms / few.query_cpu_ms < 2
 
