@@ -13,6 +13,7 @@ from paceline.vectors.metric import Metric
 from paceline.vectors.preprocess import Reduction
 
 Fsync = Literal["always", "interval", "never"]
+Backend = Literal["paceline", "qdrant", "pgvector"]
 Rescore = Literal["none", "fp16", "bf16", "fp32"]
 
 
@@ -103,6 +104,7 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Vectors that a search looks at, at least, unless it says otherwise.",
             ge=1,
             le=10_000,
+            live=True,
             tune=True,
             quality=True,
             cost="latency",
@@ -115,6 +117,7 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Best vectors that are scored again on the finer copy.",
             ge=0,
             le=1024,
+            live=True,
             tune=True,
             quality=True,
             cost="latency",
@@ -185,9 +188,64 @@ class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
-class VectorsPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the collections of a store work."""
+class ShardPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a collection of several shards works with them."""
 
+    processes: Annotated[
+        bool,
+        knob(
+            "A process for each shard: searches share no interpreter, and a crash costs one shard only.",
+            cost="memory",
+        ),
+    ] = False
+    timeout_s: Annotated[
+        float,
+        knob("Time after which a search goes on without a shard, and names it.", gt=0, le=3600, unit="s"),
+    ] = 10.0
+    write_timeout_s: Annotated[
+        float, knob("Time after which a write to a shard has failed.", gt=0, le=3600, unit="s")
+    ] = 60.0
+
+
+class VectorsPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where collections are, and how they work."""
+
+    folder: Annotated[str, knob("Folder of the collections; empty: the server keeps none.")] = ""
+    collection: Annotated[str, knob("Collection that is meant when several exist and none is named.")] = (
+        "default"
+    )
+    backend: Annotated[
+        Backend,
+        knob("What keeps the collections: Paceline in `folder`, or a Qdrant or PostgreSQL server at `url`."),
+    ] = "paceline"
+    url: Annotated[str, knob("Address of the other store.")] = ""
+    api_key: Annotated[str, knob("Key of the other store.", secret=True)] = ""
+    threads: Annotated[
+        int,
+        knob(
+            "Threads that read for callers at the same time, and as many that write.",
+            ge=1,
+            le=256,
+            unit="threads",
+            cost="cpu",
+        ),
+    ] = 8
+    recheck_s: Annotated[
+        float,
+        knob(
+            "Least time between two checks of a promised recall; without a write in between there is none.",
+            ge=1,
+            unit="s",
+            live=True,
+            cost="cpu",
+        ),
+    ] = 600.0
     durability: DurabilityPolicy = DurabilityPolicy()
     search: SearchPolicy = SearchPolicy()
     upkeep: UpkeepPolicy = UpkeepPolicy()
+    shards: ShardPolicy = ShardPolicy()
+
+    @property
+    def on(self) -> bool:
+        """Whether there are collections to serve."""
+        return bool(self.folder) or self.backend != "paceline"

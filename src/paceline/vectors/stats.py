@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -14,6 +15,10 @@ from paceline.vectors.segment import Segment
 from paceline.vectors.text_follower import TextFollower, TextStats
 from paceline.vectors.view import View
 from paceline.vectors.wal import Log
+
+_SUMMED: Final = (
+    "records", "version", "segments", "rows_with_graph", "rows_scanned", "deleted", "held_bytes", "disk_bytes", "log_bytes",
+)  # fmt: skip
 
 
 class CollectionStats(msgspec.Struct, frozen=True):
@@ -38,10 +43,14 @@ class CollectionStats(msgspec.Struct, frozen=True):
     """Of segments."""
     log_bytes: int
     """Of the current log."""
-    damaged: dict[int, str]
-    """Segments set aside, and why."""
+    damaged: dict[str, str]
+    """Segments set aside, by number, and why; in several shards by SHARD/NUMBER, as troubles are."""
     troubles: dict[str, str]
     """What the upkeep could not do at its last try, and why."""
+    shards: dict[str, CollectionStats] = {}
+    """Of each shard, where there are several; while slots move, copies are counted twice."""
+    missing: dict[str, str] = {}
+    """Shards of which nothing is known now, and why."""
     texts: TextStats | None = None
     """Of the words, if the schema names a field of them."""
 
@@ -72,9 +81,33 @@ def stats_of(
         held_bytes=sum(segment.held_bytes for segment in segments),
         disk_bytes=sum(segment.disk_bytes for segment in segments),
         log_bytes=log.size,
-        damaged=files.damaged,
+        damaged={str(number): reason for number, reason in files.damaged.items()},
         troubles={name: error.message for name, error in failed.items()},
         texts=None if texts is None else texts.stats(),
+    )
+
+
+def stats_of_shards(
+    shards: Mapping[str, CollectionStats], missing: Mapping[str, str], dimensions: int
+) -> CollectionStats:
+    """The sum of what shards say; `version` is that of those that said something."""
+    each = list(shards.values())
+    namespaces: Counter[str] = Counter()
+    precisions: dict[str, float] = {}
+    for one in each:
+        namespaces.update(one.namespaces)
+        for name, share in one.precisions.items():
+            precisions[name] = precisions.get(name, 0.0) + share * one.records
+    sums = {name: sum(getattr(one, name) for one in each) for name in _SUMMED}
+    return CollectionStats(
+        **sums,
+        namespaces=dict(namespaces),
+        dimensions=dimensions,
+        precisions={name: count / sums["records"] for name, count in sorted(precisions.items()) if count},
+        damaged={f"{name}/{at}": why for name, one in shards.items() for at, why in one.damaged.items()},
+        troubles={f"{name}/{job}": why for name, one in shards.items() for job, why in one.troubles.items()},
+        shards=dict(shards),
+        missing=dict(missing),
     )
 
 
