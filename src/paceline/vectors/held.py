@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Final
 import msgspec
 
 from paceline.base.errors import InvalidRequest, NotFound
-from paceline.base.vectors_api import Queried, Query
+from paceline.base.vectors_api import MOST_K, CollectionCard, Queried, Query
 from paceline.vectors.collection import Collection
+from paceline.vectors.held_recall import HeldRecall
 from paceline.vectors.identity import leave_identity, take_identity
-from paceline.vectors.kept_recall import KeptRecall
 from paceline.vectors.metric import Floats
 from paceline.vectors.query_cache import QueryCache
 from paceline.vectors.recent_queries import RecentQueries
@@ -38,19 +39,26 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Held:
-    """Belongs to one event loop, but for `search`, which any thread may call."""
+    """Belongs to one event loop, but for `search` and `recall`, which any thread may use."""
 
-    def __init__(
-        self, name: str, collection: Collection, folder: Path, open_cache: Callable[[str], QueryCache | None]
+    def __init__(  # noqa: PLR0913 - keywords
+        self,
+        name: str,
+        collection: Collection,
+        folder: Path,
+        *,
+        cache_of: Callable[[str], QueryCache | None],
+        recheck_s: float,
+        ending: threading.Event,
     ) -> None:
-        """Takes seconds for a large collection; StorageDamaged if its promise cannot be read."""
+        """`cache_of` an identity; a check of the promise is given up when `ending` is set. StorageDamaged."""
         self.name = name
         self.collection = collection
         self.folder = folder
-        self.kept = KeptRecall.read(folder)
         self.recent = RecentQueries(collection.schema.dimensions)
+        self.recall = HeldRecall(collection, self.recent, folder, recheck_s=recheck_s, ending=ending)
         self._identity = take_identity(folder)
-        self.cache = open_cache(self._identity)
+        self.cache = cache_of(self._identity)
         self.queries_total = 0
         self.inline_total = 0
         self._means_s: dict[bool, float] = {}
@@ -58,6 +66,8 @@ class Held:
 
     def asked(self, query: Query) -> Asked:
         """The query, checked, and what is in force: what it says, else what was tuned, else the policy."""
+        if not 1 <= query.top_k <= MOST_K:
+            raise InvalidRequest(f"topK is {query.top_k}; ask for 1 to {MOST_K} results", param="topK")
         if query.vector is None and query.id is None:
             raise InvalidRequest("a query has neither vector nor id; send one of them", param="vector")
         if query.vector is not None and query.id is not None:
@@ -69,7 +79,7 @@ class Held:
         vector = None
         if query.vector is not None:
             vector = vector_of(query.vector, self.collection.schema, "vector")
-        policy, kept = self.collection.policy.search, self.kept
+        policy, kept = self.collection.policy.search, self.recall.kept
         ef, candidates = policy.ef, policy.candidates
         if (
             kept is not None and query.top_k <= kept.promise.k
@@ -125,10 +135,20 @@ class Held:
         self.recent.add(vector, query.namespace)
         return queried_of(found, query.namespace, {}, packed=type(query.vector) is str)
 
-    def keep(self, kept: KeptRecall) -> None:
-        """Use a setting from now on, and after the next opening."""
-        kept.write(self.folder)
-        self.kept = kept
+    def card(self) -> CollectionCard:
+        """As it is listed."""
+        schema, policy, kept = self.collection.schema, self.collection.policy.search, self.recall.kept
+        return CollectionCard(
+            name=self.name,
+            dimension=schema.dimensions,
+            metric=schema.metric,
+            precision=schema.precision,
+            records=self.collection.records,
+            version=self.collection.version,
+            ef=policy.ef if kept is None else kept.ef,
+            candidates=policy.candidates if kept is None else kept.candidates,
+            promise=self.recall.text(),
+        )
 
     def leave(self) -> None:
         """Answers that are kept are found again after the next opening; to be called after the last write."""
@@ -137,13 +157,6 @@ class Held:
     def forget(self) -> None:
         """They are not: the last writes may be lost."""
         take_identity(self.folder)
-
-    def promised(self) -> str:
-        """The recall that is held by checks, in words; empty if none is."""
-        if self.kept is None:
-            return ""
-        promise = self.kept.promise
-        return f"recall@{promise.k} >= {promise.target:g} with {promise.confidence:.1%} confidence"
 
 
 def _vector_of_record(collection: Collection, name: str, namespace: str) -> Floats:

@@ -1,4 +1,4 @@
-"""What is asked of a collection but searches, done: each takes what was asked and gives the answer. They may block."""
+"""What is asked of a collection, but searches, done: each takes what was asked and gives the answer. They may block."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import msgspec
 from paceline.base import vectors_api as api
 from paceline.base.errors import InvalidRequest
 from paceline.vectors.collection import Collection
+from paceline.vectors.held import Held
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import checked_namespace
+from paceline.vectors.store import VectorStore
 from paceline.vectors.wire import METRICS, fetched_of, records_of, rows_of, vector_of
 
 TEXT_FIELD: Final = "text"
@@ -89,7 +91,7 @@ def _token_of(name: str) -> str:
 
 def _id_of(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token).decode()
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise InvalidRequest(
             f"paginationToken is {token[:60]!r}, which no page gave; send `next` of the page before",
@@ -113,20 +115,39 @@ def describe(name: str, collection: Collection) -> api.Described:
     )
 
 
-def card(name: str, collection: Collection, *, ef: int, candidates: int, promise: str) -> api.CollectionCard:
-    """A collection as it is listed."""
-    schema = collection.schema
-    return api.CollectionCard(
-        name=name,
-        dimension=schema.dimensions,
-        metric=schema.metric,
-        precision=schema.precision,
-        records=collection.stats().records,
-        version=collection.version,
-        ef=ef,
-        candidates=candidates,
-        promise=promise,
+def compact(held: Held) -> api.CollectionCard:
+    """Join all segments."""
+    held.collection.compact()
+    return held.card()
+
+
+def verify(collection: Collection) -> api.Verified:
+    """Read all files."""
+    return api.Verified(damaged={str(number): why for number, why in collection.verify().items()})
+
+
+def reencode(held: Held, asked: api.Reencode) -> api.CollectionCard:
+    """Hold the vectors in another precision."""
+    raise InvalidRequest(
+        f"collection {held.name!r} stays in its precision; make one in {asked.precision} and load it again",
+        param="precision",
     )
+
+
+def reshard(held: Held, asked: api.Reshard) -> api.Resharded:
+    """Spread the collection over other shards."""
+    raise InvalidRequest(
+        f"collection {held.name!r} is not in shards; make one of {asked.shards} and load it again",
+        param="shards",
+    )
+
+
+def create(store: VectorStore, asked: api.CreateCollection) -> None:
+    """Make a collection, of one shard."""
+    if asked.shards > 1:
+        raise InvalidRequest(f"{asked.shards} shards; a collection of this store has one", param="shards")
+    schema, sample = schema_of(asked)
+    store.create(asked.name, schema, sample=sample)
 
 
 def schema_of(asked: api.CreateCollection) -> tuple[Schema, Any]:

@@ -26,6 +26,7 @@ from paceline.vectors.metric import Floats
 
 Search = Callable[[], Awaitable[Queried]]
 
+TTL_S: Final = 43_200.0
 _BITS: Final = 18
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Queried).decode

@@ -13,25 +13,39 @@ from functools import partial
 from typing import Any, Final
 
 from paceline.base import vectors_api as api
-from paceline.base.errors import EngineError, InvalidRequest, NotFound, StorageError
+from paceline.base.errors import EngineError, InvalidRequest
 from paceline.flow.cache.tiers import Tiers
 from paceline.vectors import operations
+from paceline.vectors.folder_lock import FolderLock
 from paceline.vectors.held import Asked, Held
+from paceline.vectors.holding import Holding
+from paceline.vectors.kept_snapshots import KeptSnapshots
+from paceline.vectors.kernels import warm_up
 from paceline.vectors.policy import VectorsPolicy
-from paceline.vectors.query_cache import QueryCache
+from paceline.vectors.promises import tuned
+from paceline.vectors.query_cache import TTL_S
 from paceline.vectors.service_threads import Kind, ServiceThreads, checked_deadline
 from paceline.vectors.store import VectorStore
 
-TTL_S: Final = 43_200.0
+LOOK_S: Final = 5.0
+"""Time between two looks whether a promise is due to be checked."""
 
-_OF_A_COLLECTION: Final[Mapping[type[Any], tuple[Kind, Callable[[Any, Any], Any]]]] = {
-    api.Upsert: ("write", operations.upsert),
-    api.Update: ("write", operations.update),
-    api.Delete: ("write", operations.delete),
-    api.Fetch: ("read", operations.fetch),
-    api.ListIds: ("read", operations.list_ids),
+Work = Callable[[Held, Any], Any]
+
+_OF_RECORDS: Final[Mapping[type[Any], tuple[Kind, Work]]] = {
+    api.Upsert: ("write", lambda held, asked: operations.upsert(held.collection, asked)),
+    api.Update: ("write", lambda held, asked: operations.update(held.collection, asked)),
+    api.Delete: ("write", lambda held, asked: operations.delete(held.collection, asked)),
+    api.Fetch: ("read", lambda held, asked: operations.fetch(held.collection, asked)),
+    api.ListIds: ("read", lambda held, asked: operations.list_ids(held.collection, asked)),
+    api.Describe: ("read", lambda held, _: operations.describe(held.name, held.collection)),
+    api.DescribeCollection: ("read", lambda held, _: held.card()),
+    api.Compact: ("care", lambda held, _: operations.compact(held)),
+    api.Verify: ("care", lambda held, _: operations.verify(held.collection)),
+    api.Reencode: ("care", operations.reencode),
+    api.Reshard: ("care", operations.reshard),
 }
-"""What is asked of an open collection and concerns no more than its records."""
+"""What one collection answers alone."""
 
 
 class LocalVectors:
@@ -46,166 +60,149 @@ class LocalVectors:
         ttl_s: float = TTL_S,
     ) -> None:
         """`cache` keeps answers for `ttl_s` seconds at most; None searches each time."""
-        self.store = store
-        self.policy = policy
-        self._tiers = cache
-        self._ttl_s = ttl_s
+        self._ending = threading.Event()
+        self._holding = Holding(store, policy, self._ending, cache, ttl_s)
+        self._snapshots = KeptSnapshots(store.folder)
         self._threads = ServiceThreads(policy.threads)
-        self._held: dict[str, Held] = {}
-        self._opening = threading.Lock()  # held while a collection is opened, made, or dropped
-        self._care: Mapping[type[Any], Callable[[Any], Any]] = {
-            api.CreateCollection: self._create,
-            api.ListCollections: self._list,
-            api.Describe: self._describe,
-            api.DescribeCollection: lambda asked: self._card(self._of(asked)),
-            api.DropCollection: self._drop,
-            api.Compact: self._compact,
-            api.Verify: self._verify,
+        self._lock: FolderLock | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._counts = dict.fromkeys(
+            ("queries_total", "cached_total", "on_loop_total", "writes_total", "records_written_total"), 0
+        )
+        self._of_store: Mapping[type[Any], tuple[Kind, Callable[[Any], Any]]] = {
+            api.CreateCollection: ("care", self._holding.create),
+            api.ListCollections: ("read", self._holding.list_all),
+            api.DropCollection: ("care", self._holding.drop),
+            api.Tune: ("care", lambda asked: tuned(self._holding.asked(asked), asked, self._ending)),
+            api.Snapshot: ("care", self._snapshot),
+            api.ListSnapshots: ("read", lambda _: api.Snapshots(snapshots=self._snapshots.names())),
+            api.Restore: ("care", self._restore),
         }
+
+    async def start(self) -> None:
+        """Open all collections, make the searches ready, and begin to check what is promised.
+
+        FolderInUse when another process has the store, or a collection, open. One that is damaged does not keep others from being served.
+        """
+        await asyncio.to_thread(self._start)
+        self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
+
+    def _start(self) -> None:
+        self._lock = FolderLock(self._holding.folder)
+        self._holding.open_all()
+        warm_up(self._holding.precisions())
 
     # -- what is asked ----------------------------------------------------------------------------------------
 
     def hit(self, query: api.Query) -> api.Queried | None:
         """See `VectorService.hit`; what is wrong with the query is told by `answer`."""
-        held = self._held.get(query.collection or self._only())
+        held = self._holding.known(query.collection)
         if held is None or held.cache is None:
             return None
         try:
-            return held.cache.peek(held.key(held.asked(query)))
+            found = held.cache.peek(held.key(held.asked(query)))
         except InvalidRequest:
             return None
+        if found is not None:
+            self._counts["queries_total"] += 1
+            self._counts["cached_total"] += 1
+        return found
 
     async def answer(self, asked: Any, *, deadline_at: float) -> Any:
         """See `VectorService.answer`."""
         kind = type(asked)
         if kind is api.Query:
             return await self._query(asked, deadline_at)
-        if kind in _OF_A_COLLECTION:
-            lane, work = _OF_A_COLLECTION[kind]
-            return await self._threads.run(lane, lambda: work(self._of(asked).collection, asked), deadline_at)
-        if kind in self._care:
-            return await self._threads.run("care", partial(self._care[kind], asked), deadline_at)
+        if kind in _OF_RECORDS:
+            pool, work = _OF_RECORDS[kind]
+            answer = await self._threads.run(
+                pool, lambda: work(self._holding.asked(asked), asked), deadline_at
+            )
+            self._counts["writes_total"] += pool == "write"
+            self._counts["records_written_total"] += getattr(answer, "upserted_count", 0)
+            return answer
+        if kind in self._of_store:
+            pool, whole = self._of_store[kind]
+            return await self._threads.run(pool, partial(whole, asked), deadline_at)
         raise EngineError(f"{kind.__name__} cannot be asked of collections; are all parts of one version?")
 
     async def _query(self, query: api.Query, deadline_at: float) -> api.Queried:
-        held = self._held.get(query.collection or self._only())
+        self._counts["queries_total"] += 1
+        held = self._holding.known(query.collection)
         if held is None:
-            held = await self._threads.run("read", partial(self._of, query), deadline_at)
+            held = await self._threads.run("read", partial(self._holding.asked, query), deadline_at)
         checked_deadline(deadline_at)
         asked = held.asked(query)
-
-        async def search() -> api.Queried:
-            return await self._search(held, asked, deadline_at)
-
         if held.cache is None:
-            return await search()
-        answer, _ = await held.cache.fetch(held.key(asked), search)
+            return await self._search(held, asked, deadline_at)
+        answer, tier = await held.cache.fetch(held.key(asked), lambda: self._search(held, asked, deadline_at))
+        self._counts["cached_total"] += tier not in {"miss", "bypass"}
         return answer
 
     async def _search(self, held: Held, asked: Asked, deadline_at: float) -> api.Queried:
         if held.is_quick(asked):
+            self._counts["on_loop_total"] += 1
             return held.search(asked)
         return await self._threads.run("read", partial(held.search, asked), deadline_at)
 
-    # -- collections ------------------------------------------------------------------------------------------
+    def _snapshot(self, asked: api.Snapshot) -> api.Snapshots:
+        held = self._holding.asked(asked)
+        self._snapshots.take(held.name, held.collection, asked.name)
+        return api.Snapshots(snapshots={held.name: self._snapshots.names().get(held.name, [])})
 
-    def _only(self) -> str:
-        """The collection that is meant when none is named; empty if that is not known without reading the folder."""
-        return next(iter(self._held)) if len(self._held) == 1 else ""
-
-    def _of(self, asked: Any) -> Held:
-        """The collection that is asked, opened if it is not. NotFound tells which there are."""
-        return self._opened(asked.collection or self._default())
-
-    def _default(self) -> str:
-        names = self.store.names()
-        if len(names) == 1:
-            return names[0]
-        if self.policy.collection in names:
-            return self.policy.collection
-        listed = ", ".join(names) or "none; create one"
-        raise NotFound(
-            f"no collection is named, and there is no {self.policy.collection!r}; there are: {listed}",
-            param="collection",
-        )
-
-    def _opened(self, name: str) -> Held:
-        with self._opening:
-            if name not in self._held:
-                self._hold(name)
-            return self._held[name]
-
-    def _hold(self, name: str) -> Held:
-        held = Held(name, self.store.collection(name), self.store.folder / name, self._cache_of)
-        self._held[name] = held
-        return held
-
-    def _cache_of(self, identity: str) -> QueryCache | None:
-        return None if self._tiers is None else QueryCache(self._tiers, identity, self._ttl_s)
-
-    def _create(self, asked: api.CreateCollection) -> api.CollectionCard:
-        schema, sample = operations.schema_of(asked)
-        with self._opening:
-            self.store.create(asked.name, schema, sample=sample)
-            return self._card(self._hold(asked.name))
-
-    def _list(self, _: api.ListCollections) -> api.Collections:
-        return api.Collections(collections=[self._card(self._opened(name)) for name in self.store.names()])
-
-    def _describe(self, asked: api.Describe) -> api.Described:
-        held = self._of(asked)
-        return operations.describe(held.name, held.collection)
-
-    def _drop(self, asked: api.DropCollection) -> api.Dropped:
+    def _restore(self, asked: api.Restore) -> api.CollectionCard:
         if not asked.collection:
-            raise InvalidRequest("no collection is named; what is dropped must be", param="collection")
-        held = self._of(asked)
-        with self._opening:
-            self._held.pop(held.name, None)
-            self.store.drop(held.name)
-        return api.Dropped()
+            raise InvalidRequest(
+                "no collection is named; say what the restored one is called", param="collection"
+            )
+        return self._holding.restore(asked.collection, self._snapshots.folder(asked.source, asked.name))
 
-    def _card(self, held: Held) -> api.CollectionCard:
-        kept, policy = held.kept, held.collection.policy.search
-        return operations.card(
-            held.name,
-            held.collection,
-            ef=policy.ef if kept is None else kept.ef,
-            candidates=policy.candidates if kept is None else kept.candidates,
-            promise=held.promised(),
-        )
+    # -- care -------------------------------------------------------------------------------------------------
 
-    def _compact(self, asked: api.Compact) -> api.CollectionCard:
-        held = self._of(asked)
-        held.collection.compact()
-        return self._card(held)
+    def apply(self, policy: VectorsPolicy) -> None:
+        """Take over what may change while running: `search.ef`, `search.candidates`, `recheck_s`."""
+        self._holding.apply(policy)
 
-    def _verify(self, asked: api.Verify) -> api.Verified:
-        damaged = self._of(asked).collection.verify()
-        return api.Verified(damaged={str(number): reason for number, reason in damaged.items()})
+    @property
+    def ttl_s(self) -> float:
+        """Life of answers kept from now on."""
+        return self._holding.ttl_s
 
-    # -- state ------------------------------------------------------------------------------------------------
+    @ttl_s.setter
+    def ttl_s(self, value: float) -> None:
+        self._holding.ttl_s = value
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.check_promises()
+
+    async def check_promises(self) -> None:
+        """Check the promises that are due, one after another."""
+        for held in self._holding.all():
+            await self._threads.run("care", held.recall.check_if_due, float("inf"))
 
     def stats(self) -> Mapping[str, Mapping[str, float]]:
         """See `VectorService.stats`."""
-        return {"vectors": {"collections": len(self._held)}}
+        return {"vectors": {**self._counts, **self._holding.stats()}}
 
     def health(self) -> Mapping[str, object]:
         """See `VectorService.health`."""
-        return {"status": "ok"}
+        return self._holding.health()
 
     async def close(self) -> None:
         """End what runs, then close the store: what was acknowledged is safe, the folder is free."""
+        if self._looking is not None:
+            self._looking.cancel()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self._ending.set()
         self._threads.end("read", "write")
-        for held in self._held.values():
-            held.leave()
         try:
-            self.store.close()  # wakes who waits for a compaction
-        except StorageError:
-            for held in self._held.values():
-                held.forget()
-            raise
-        self._threads.end("care")
+            self._holding.close()  # wakes who waits for a compaction
+        finally:
+            self._threads.end("care")
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
