@@ -171,7 +171,7 @@ def _record(row: Any, where: str, namespace: str) -> Record:
     numbers = [name for name in _NUMBERS if row.get(name) is not None]
     if len(numbers) != 1 or row.get("id") is None:
         raise InvalidRequest(
-            f"{where} has {', '.join(row) or 'nothing'}; a record has id and vector (or values)"
+            f"{where} has {', '.join(row) or 'nothing'}; a record has id and vector (or values); for texts say --text-field"
         )
     try:
         vector = np.asarray(row[numbers[0]], np.float32)

@@ -64,8 +64,8 @@ class Journal:
             self.done.add(number)
 
     def close(self, *, is_complete: bool) -> None:
-        """Keep the journal for the next try, or remove it once all has arrived."""
-        if is_complete:
+        """Keep the journal for the next try, or remove it if there is nothing to go on from: all has arrived, or nothing."""
+        if is_complete or not self.done:
             self.path.unlink()
         else:
             os.fsync(self._out.fileno())
