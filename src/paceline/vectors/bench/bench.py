@@ -131,7 +131,7 @@ class Bench:
     def _is_whole(self, name: str) -> bool:
         return name in self._results and not self._results[name].failed
 
-    def _setup(self, entry: Entry, folder: Path) -> Setup:
+    def _setup(self, folder: Path) -> Setup:
         settings = self.asked.settings
         return Setup(
             str(folder),
@@ -143,7 +143,7 @@ class Bench:
 
     @contextmanager
     def _working(self, entry: Entry, index: Path) -> Iterator[ContestantProcess]:
-        job = Job(entry.name, self._setup(entry, index), str(self.folder))
+        job = Job(entry.name, self._setup(index), str(self.folder))
         process = ContestantProcess(job, self._interrupted)
         try:
             yield process
@@ -194,7 +194,7 @@ class Bench:
             found = msgspec.json.decode(kept.read_bytes(), type=Kept)
         else:
 
-            def search(effort: int, singles: bool) -> Pass:  # noqa: FBT001 - a Search
+            def search(effort: int, singles: bool) -> Pass:
                 self._say(f"{entry.name}: searching with ef {effort}")
                 return process.ask(DoSearch(effort, singles), Pass)
 
@@ -244,6 +244,8 @@ def commit() -> str:
     """The commit of these sources, shortened; empty where they are no checkout."""
     command = ("git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD")
     with suppress(OSError):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(  # noqa: S603 - git, on our own folder
+            command, capture_output=True, text=True, check=False
+        )
         return done.stdout.strip()
     return ""

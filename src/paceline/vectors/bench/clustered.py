@@ -13,9 +13,7 @@ _CLUSTERS: Final = 4_000
 _TOPICS: Final = 100
 
 
-def clustered(
-    count: int, queries: int = 1000, *, flat: bool = False, seed: int = 5
-) -> tuple[Floats, Floats]:
+def clustered(count: int, queries: int = 1000, *, flat: bool = False, seed: int = 5) -> tuple[Floats, Floats]:
     """Unit vectors (count, 384) and `queries` more of one mixture of 4,000 clusters.
 
     Clusters lie around 100 topics and spread in 24 directions. If `flat`, no cluster is nearer to another than to the rest
@@ -38,6 +36,6 @@ def clustered(
             draw.standard_normal((wanted, ways), np.float32) @ directions
         )
         vectors += np.float32(noise) * draw.standard_normal((wanted, _DIMENSIONS), np.float32)
-        return normalised(vectors)
+        return normalised(vectors.astype(np.float32, copy=False))
 
     return some(count), some(queries)

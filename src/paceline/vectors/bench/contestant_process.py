@@ -36,7 +36,7 @@ class ContestantProcess:
         path = os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])
         self.name = job.name
         self._interrupted = interrupted
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._process = subprocess.Popen(
             [sys.executable, "-m", "paceline.vectors.bench.worker"],
             stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """The vectors that all contestants index, the queries, and the true neighbours by brute force; kept in a folder.
 
-    vectors.npy  (n, d) unit vectors; queries.npy (q, d); truth.npy (q, k) rows of the nearest; corpus.json
+vectors.npy  (n, d) unit vectors; queries.npy (q, d); truth.npy (q, k) rows of the nearest; corpus.json
 """
 
 from __future__ import annotations
@@ -60,10 +60,19 @@ class Corpus(msgspec.Struct, frozen=True, eq=False):
                 f"queries have shape {queries.shape}, vectors {vectors.shape}; embed both with the same model"
             )
         stored, asked = normalised(checked(vectors)), normalised(checked(queries))
-        digest = xxhash.xxh3_128_hexdigest(
-            xxhash.xxh3_128_digest(stored) + xxhash.xxh3_128_digest(asked) + b"%d" % k
+        digest = xxhash.xxh3_128(stored.data)
+        digest.update(asked.data)
+        digest.update(b"%d" % k)
+        shape = CorpusShape(
+            name=name,
+            vectors=len(stored),
+            dimensions=stored.shape[1],
+            queries=len(asked),
+            queries_from=queries_from,
+            k=k,
+            seed=seed,
+            digest=digest.hexdigest(),
         )
-        shape = CorpusShape(name, *stored.shape, len(asked), queries_from, k, seed, digest)
         return cls(shape, stored, asked, nearest(asked, stored, k, "dot")[0])
 
     def write(self, folder: Path) -> None:
@@ -87,9 +96,7 @@ class Corpus(msgspec.Struct, frozen=True, eq=False):
     def open(cls, folder: Path) -> Self:
         """What `write` put into `folder`, mapped."""
         shape = msgspec.json.decode((folder / _NAME).read_bytes(), type=CorpusShape)
-        arrays = [
-            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("vectors", "queries", "truth")
-        ]
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("vectors", "queries", "truth")]
         return cls(shape, *arrays)
 
 

@@ -51,7 +51,9 @@ def _measured(
 ) -> Precision:
     graph = segment.graph
     if graph is None:
-        raise PacelineError(f"{len(segment):,} vectors are scanned, without a graph; precisions are compared on one")
+        raise PacelineError(
+            f"{len(segment):,} vectors are scanned, without a graph; precisions are compared on one"
+        )
     rescored = _RESCORED.get(precision)
     sample = vectors[:: max(1, len(vectors) // _LEARNED_FROM)]
     coded = Coded.of(Coder.learn(sample, precision, "cosine"), vectors)
@@ -85,4 +87,3 @@ def _point(search: GraphSearch, order: Ints, corpus: Corpus, effort: int) -> Poi
         float(np.percentile(milliseconds, 50)),
         float(np.percentile(milliseconds, 99)),
     )
-

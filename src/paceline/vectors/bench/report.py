@@ -47,7 +47,10 @@ class Build(msgspec.Struct, frozen=True):
 
 
 class Size(msgspec.Struct, frozen=True):
-    """What the index takes, opened in a fresh process and searched."""
+    """What the index is and takes, opened in a fresh process and searched."""
+
+    index: str
+    """In the contestant's words."""
 
     held_bytes: float | None
     """A vector: codes and graph that searches go through, as far as it tells."""
@@ -105,7 +108,6 @@ class Result(msgspec.Struct, frozen=True):
     family: str
     """ours, library or product."""
     version: str
-    index: str = ""
     build: Build | None = None
     size: Size | None = None
     curve: list[Point] = []

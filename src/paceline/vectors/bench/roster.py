@@ -44,15 +44,13 @@ class Entry(msgspec.Struct, frozen=True):
         return cast("Contestant", found(setup, self.kind))
 
 
-def _entries(
-    family: str, needs: str, package: str, where: str, kinds: dict[str, str]
-) -> list[Entry]:
-    return [
-        Entry(name, tuple(needs.split()), package, where, kind, family) for name, kind in kinds.items()
-    ]
+def _entries(family: str, needs: str, package: str, where: str, kinds: dict[str, str]) -> list[Entry]:
+    return [Entry(name, tuple(needs.split()), package, where, kind, family) for name, kind in kinds.items()]
 
 
-_OURS: Final = {"paceline": "int8"} | {f"paceline-{kind}": kind for kind in ("fp32", "fp16", "bf16", "binary")}
+_OURS: Final = {"paceline": "int8"} | {
+    f"paceline-{kind}": kind for kind in ("fp32", "fp16", "bf16", "binary")
+}
 ROSTER: Final = {
     entry.name: entry
     for entry in (

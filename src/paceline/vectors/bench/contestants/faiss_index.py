@@ -52,7 +52,7 @@ class Faiss:
         self.faiss.omp_set_num_threads(1)
 
     def set_effort(self, effort: int) -> None:
-        """efSearch of the searches that follow."""
+        """EfSearch of the searches that follow."""
         self._index.hnsw.efSearch = effort
 
     def search(self, queries: Floats, k: int) -> Any:

@@ -34,7 +34,7 @@ class Hnswlib:
         self._index.load_index(str(self._file))
 
     def set_effort(self, effort: int) -> None:
-        """ef of the searches that follow."""
+        """Ef of the searches that follow."""
         self._index.set_ef(effort)
 
     def search(self, queries: Floats, k: int) -> Any:

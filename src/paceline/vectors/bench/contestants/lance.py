@@ -51,7 +51,7 @@ class Lance:
         self._table = self._base.open_table(_TABLE)
 
     def set_effort(self, effort: int) -> None:
-        """ef of the searches that follow."""
+        """Of the searches that follow: ef."""
         self._effort = effort
 
     def search(self, queries: Floats, k: int) -> Any:

@@ -52,7 +52,7 @@ class Milvus:
         self._client.load_collection(_COLLECTION)
 
     def set_effort(self, effort: int) -> None:
-        """ef of the searches that follow."""
+        """Of the searches that follow: ef."""
         self._effort = effort
 
     def search(self, queries: Floats, k: int) -> Any:

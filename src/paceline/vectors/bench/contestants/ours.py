@@ -53,7 +53,7 @@ class Ours:
         self._open = Collection.open(self.setup.path / FOLDER, policy=self.policy)
 
     def set_effort(self, effort: int) -> None:
-        """ef of the searches that follow."""
+        """Of the searches that follow: ef."""
         self._effort = effort
 
     def search(self, queries: Floats, k: int) -> Any:

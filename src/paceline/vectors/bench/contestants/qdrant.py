@@ -31,7 +31,9 @@ class Qdrant:
         api, setup = self.api, self.setup
         quantised = None
         if self.kind == "int8":
-            quantised = api.ScalarQuantizationConfig(api.ScalarType.Int8, quantile=0.99, memory=api.Memory.Pinned)
+            quantised = api.ScalarQuantizationConfig(
+                api.ScalarType.Int8, quantile=0.99, memory=api.Memory.Pinned
+            )
         return api.EdgeConfig(
             vectors=api.EdgeVectorParams(setup.dimensions, api.Distance.Dot),
             hnsw_config=api.HnswIndexConfig(
