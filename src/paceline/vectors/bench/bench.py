@@ -222,6 +222,10 @@ class Bench:
         """In a copy, so that the index stays as it was built."""
         if not self._is_whole(entry.name):
             return
+        size = self._results[entry.name].size
+        if size is not None and size.unchangeable:
+            self._put(entry.name, changes=Changes(0, None, None, None, None, size.unchangeable))
+            return
         self._say(f"{entry.name}: replacing and deleting")
         efforts = self._chosen.get(entry.name, {})
         effort = efforts.get(max(efforts, default=0.0), _FIRST_EFFORT)

@@ -13,6 +13,8 @@ from paceline.vectors.bench.report import Point
 EFFORTS: Final = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 ENOUGH: Final = 0.9995
 """Recall from which more is not asked for."""
+_PATIENCE: Final = 4
+"""Times the best ef up to which a higher recall is looked for."""
 _NEAR: Final = 20
 """The smallest ef is found to within a part of this size."""
 
@@ -27,14 +29,23 @@ def point(effort: int, found: Pass) -> Point:
 
 
 def curve(search: Search, k: int, efforts: Sequence[int] = EFFORTS) -> list[Point]:
-    """Points of rising ef, until recall is `ENOUGH`."""
+    """Points of rising ef, until recall is `ENOUGH`, or rises no more."""
     points: list[Point] = []
-    for effort in efforts:
-        if effort >= k:
-            points.append(point(effort, search(effort, True)))
-            if points[-1].recall >= ENOUGH:
-                break
+    for effort in (one for one in efforts if one >= k):
+        points.append(point(effort, search(effort, True)))
+        best = max(points, key=lambda one: one.recall)  # the first of several
+        if best.recall >= ENOUGH or effort > _PATIENCE * best.effort:
+            break
     return points
+
+
+def rising(points: Sequence[Point]) -> list[Point]:
+    """Without those that cost more than one before them and find no more."""
+    kept: list[Point] = []
+    for one in points:
+        if not kept or one.recall > kept[-1].recall:
+            kept.append(one)
+    return kept
 
 
 def smallest(points: Sequence[Point], search: Search, target: float) -> int | None:

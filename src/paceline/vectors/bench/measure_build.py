@@ -55,9 +55,14 @@ def opened(entry: Entry, setup: Setup, corpus: Corpus, effort: int) -> tuple[Con
     grown = _resident() - before
     count, held = len(corpus.vectors), contestant.held_bytes()
     disk = sum(file.stat().st_size for file in Path(setup.folder).rglob("*") if file.is_file())
-    return contestant, Size(
-        contestant.index, None if held is None else held / count, grown / count, disk / count
+    size = Size(
+        contestant.index,
+        contestant.unchangeable,
+        None if held is None else held / count,
+        grown / count,
+        disk / count,
     )
+    return contestant, size
 
 
 def _resident() -> int:

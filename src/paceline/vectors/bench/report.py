@@ -51,6 +51,8 @@ class Size(msgspec.Struct, frozen=True):
 
     index: str
     """In the contestant's words."""
+    unchangeable: str
+    """Why it cannot replace or delete; empty if it can."""
 
     held_bytes: float | None
     """A vector: codes and graph that searches go through, as far as it tells."""

@@ -14,6 +14,7 @@ from paceline.base.page.frame import frame
 from paceline.base.page.marks import facts, icon, section, table, typeset
 from paceline.base.page.svg import tag
 from paceline.base.slo import State
+from paceline.vectors.bench.curve import rising
 from paceline.vectors.bench.render import wording
 from paceline.vectors.bench.render.bars import Bar, bars
 from paceline.vectors.bench.render.recall_lines import Dot, Line, recall_lines
@@ -100,7 +101,7 @@ def _curve(report: BenchReport, title: str, axis: str, value: Callable[[Point], 
         Line(
             result.name,
             _kind(number, result),
-            [Dot(point.recall, value(point), _words(result, point)) for point in result.curve],
+            [Dot(point.recall, value(point), _words(result, point)) for point in rising(result.curve)],
         )
         for number, result in enumerate(report.results)
     ]

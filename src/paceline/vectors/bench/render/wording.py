@@ -68,7 +68,7 @@ def held_at(report: BenchReport, target: float) -> Iterator[tuple[str, Held]]:
 def held_rows(report: BenchReport, target: float) -> list[Row]:
     """By queries a second, the quickest first."""
     rows = dict(held_at(report, target))
-    index = {result.name: result.size.index for result in report.results if result.size}
+    index = {result.name: result.size.index if result.size else "" for result in report.results}
     ours = rows.get(OURS)
     return [
         (
