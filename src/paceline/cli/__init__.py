@@ -29,6 +29,7 @@ COMMANDS = {
     "ab": "Tell which of two settings, or of two servers, is better, under load in turns.",
     "compare": "Tell whether one run was faster than another.",
     "report": "Show a run again, from its records or from the store.",
+    "bench": "Measure vector collections beside other libraries and products.",
     "runs": "List the runs that are kept on this machine.",
     "config": "Show, check and explain settings.",
     "knobs": "List the settings that the tuner turns, here or on a running server.",
