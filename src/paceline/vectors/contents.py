@@ -32,8 +32,8 @@ class GraphPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int
 
 
-def sealed(rows: TailRows, schema: Schema) -> SegmentContent:
-    """All rows of a tail, deleted ones too, so that a row keeps its number."""
+def sealed(rows: TailRows, schema: Schema, plan: GraphPlan | None = None) -> SegmentContent:
+    """All rows of a tail, deleted ones too, so that a row keeps its number; under a quick graph if there is a `plan`."""
     keys = rows.tail.keys[: rows.count]
     spaces = {space: i for i, space in enumerate(dict.fromkeys(space for space, _ in keys))}
     packed = rows.tail.metadata[: rows.count]
@@ -47,8 +47,9 @@ def sealed(rows: TailRows, schema: Schema) -> SegmentContent:
         lengths=rows.lengths if schema.metric == "cosine" else rows.lengths[:0],
         coded=_learned(vectors, schema.precision, schema),
         fine=None if schema.rescore == "none" else _learned(vectors, schema.rescore, schema),
-        graph=None,
+        graph=None if plan is None else _built(vectors, schema, plan),
         columns=Columns.build([unpacked_metadata(metadata) for metadata in packed]),
+        quick=plan is not None,
     )
 
 
@@ -77,11 +78,7 @@ def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> Se
         ),
         coded=fine if schema.rescore == "none" else _learned(vectors, schema.precision, schema),
         fine=None if schema.rescore == "none" else fine,
-        graph=None
-        if plan is None
-        else Graph.build(
-            vectors, schema.metric, m=plan.m, ef_construction=plan.ef_construction, threads=plan.threads
-        ),
+        graph=None if plan is None else _built(vectors, schema, plan),
         columns=Columns.build([unpacked_metadata(packed) for packed in metadata]),
     )
 
@@ -96,6 +93,12 @@ def _fine_rows(taken: Sequence[Taken], schema: Schema) -> Coded:
 def _learned(vectors: Floats, precision: Precision, schema: Schema) -> Coded:
     step = max(1, len(vectors) // _LEARNED_FROM)
     return Coded.of(Coder.learn(vectors[::step], precision, schema.metric), vectors)
+
+
+def _built(vectors: Floats, schema: Schema, plan: GraphPlan) -> Graph:
+    return Graph.build(
+        vectors, schema.metric, m=plan.m, ef_construction=plan.ef_construction, threads=plan.threads
+    )
 
 
 def _hashes(segment: Segment) -> NDArray[np.uint64]:

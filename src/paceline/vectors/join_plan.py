@@ -21,15 +21,15 @@ def to_join(parts: Sequence[Part], policy: UpkeepPolicy, *, everything: bool = F
     record is rewritten about as often as the collection doubled. `everything`: all that can be one segment.
     """
     files = [part for part in parts if isinstance(part.source, Segment)]
-    bare = [part for part in files if _is_bare(part)]
+    bare = [part for part in files if _is_provisional(part)]
     worn = [part for part in files if part.gone and part.gone >= policy.dead_share * len(part.source)]
     chosen = list(worn)
     enough = sum(part.live for part in bare) >= policy.graph_rows
-    if everything or enough or len(bare) > _MOST_WITHOUT_GRAPH or any(not _is_bare(part) for part in worn):
+    if everything or enough or len(bare) > _MOST_WITHOUT_GRAPH or any(not _is_provisional(part) for part in worn):
         chosen += [part for part in bare if part not in chosen]
     if everything:
         chosen += [part for part in files if part not in chosen]
-        if len(chosen) == 1 and not chosen[0].gone and (not enough or not _is_bare(chosen[0])):
+        if len(chosen) == 1 and not chosen[0].gone and (not enough or not _is_provisional(chosen[0])):
             return []
     if not chosen:
         return []
@@ -47,10 +47,10 @@ def _grown(chosen: list[Part], others: list[Part], policy: UpkeepPolicy, parts: 
         if part.live <= total and total + part.live <= policy.most_rows:
             taken.append(part)
             total += part.live
-    if len(taken) == 1 and not taken[0].gone and (total < policy.graph_rows or not _is_bare(taken[0])):
+    if len(taken) == 1 and not taken[0].gone and (total < policy.graph_rows or not _is_provisional(taken[0])):
         return []
     return [part for part in parts if part in taken]
 
 
-def _is_bare(part: Part) -> bool:
-    return isinstance(part.source, Segment) and part.source.graph is None
+def _is_provisional(part: Part) -> bool:
+    return isinstance(part.source, Segment) and part.source.is_provisional

@@ -24,6 +24,9 @@ from paceline.vectors.view import Part
 from paceline.vectors.wal import Log
 
 _AGAIN_S: Final = 1.0
+_QUICK_EF: Final = 64
+"""ef_construction of a graph over fresh records: of 8,192 it takes 0.4 s, a third of 200's, and finds 0.990 with ef 48
+instead of 0.993."""
 
 
 class Upkeep:
@@ -151,11 +154,19 @@ class Upkeep:
                 self._publish()
             return False
         live = next(part.live for part in sealed_parts if part.source is frozen.rows)
-        segment = self._files.write(sealed(frozen.rows, self._state.schema)) if live else None
+        content = sealed(frozen.rows, self._state.schema, self._quick_plan(len(frozen.rows))) if live else None
+        segment = None if content is None else self._files.write(content)
         with self._state.writing:
             self._state.sealed_as(frozen, segment)
         self._publish()
         return True
+
+    def _quick_plan(self, rows: int) -> GraphPlan | None:
+        """How to build the graph of fresh records: none for few, or while more records wait for the same."""
+        search = self._policy.search
+        if rows < self._policy.upkeep.quick_rows or len(self._state.frozen) > 1:
+            return None
+        return GraphPlan(search.m, min(search.ef_construction, _QUICK_EF), 1)
 
     def _publish(self) -> None:
         self._unpublished = True  # so that it is tried again, should it fail
