@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.vectors.bitmap import Bitmap, rows_of
+from paceline.vectors.courtesy import going_first
 from paceline.vectors.filters import Filter
 from paceline.vectors.metric import Floats
 from paceline.vectors.record import Match, unpacked_metadata
@@ -19,7 +20,7 @@ MOST_EF: Final = 10_000
 _EF_GROWS: Final = 0.4
 """Power of the rows by which the ef of the same recall grows: of WordNet's glosses 0.98 takes 33 of 8,192, 42 of 16,384,
 48 of 32,768, 100 of 115,659."""
-_LEAST_EF: Final = 16
+_LEAST: Final = 16
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -60,11 +61,12 @@ class Found(msgspec.Struct, frozen=True, eq=False):
 def search_view(view: View, queries: Floats, reach: Reach) -> Found:
     """The best of the view's records for checked `queries` (q, d) as they are stored."""
     parts, results, live = [], [], view.live
-    for part in view.parts:
-        result = _search_part(part, queries, reach, live)
-        if result is not None:
-            parts.append(part)
-            results.append(result)
+    with going_first():
+        for part in view.parts:
+            result = _search_part(part, queries, reach, live)
+            if result is not None:
+                parts.append(part)
+                results.append(result)
     return _best(tuple(parts), results, len(queries), reach.k)
 
 
@@ -73,7 +75,7 @@ def part_ef(ef: int, k: int, rows: int, live: int) -> int:
 
     A smaller graph finds the same share of its nearest by looking at fewer.
     """
-    return ef if rows >= live else max(round(ef * (rows / live) ** _EF_GROWS), min(ef, k, _LEAST_EF))
+    return ef if rows >= live else max(round(ef * (rows / live) ** _EF_GROWS), min(ef, max(k, _LEAST)))
 
 
 def _search_part(part: Part, queries: Floats, reach: Reach, live: int) -> Results | None:
@@ -86,7 +88,7 @@ def _search_part(part: Part, queries: Floats, reach: Reach, live: int) -> Result
         queries,
         reach.k,
         ef=part_ef(reach.ef, reach.k, len(part.source), live),
-        candidates=reach.candidates,
+        candidates=part_ef(reach.candidates, reach.k, len(part.source), live),
         allowed=None if allowed is True else allowed,
         deleted=part.deleted,
         threads=reach.threads,

@@ -209,11 +209,13 @@ class Segment:
         threads: int,
         exact: bool = False,
     ) -> Results:
-        """The best `k` rows that are allowed and not deleted."""
+        """The best `k` rows, for checked queries, that are allowed and not deleted; there is a row at least."""
         if exact or self._planner is None:
             return self._exact.search(
                 queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
+        if allowed is None and deleted is None:
+            return self._planner.graph_search.walk(queries, k, ef, candidates, threads)
         return self._planner.search(
             queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
         )

@@ -145,6 +145,8 @@ class TailRows:
         if self.count == 0:
             return empty_results(len(queries), k)
         enough = min(MOST_CANDIDATES, max(candidates, 2 * k))
+        if allowed is None and deleted is None:
+            return self._exact.scan(queries, k, None, enough, threads)
         return self._exact.search(
             queries, k, candidates=enough, allowed=allowed, deleted=deleted, threads=threads
         )
