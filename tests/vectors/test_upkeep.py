@@ -87,7 +87,7 @@ def test_what_was_deleted_while_segments_were_joined_is_deleted_in_the_new_one(t
         collection.settle()
         collection.delete(["v3"])
         inputs = parts_of(collection)
-        segment = collection._upkeep._joined(inputs)
+        segment = collection._upkeep._joined(inputs, quick=False)
         collection.delete(["v4", "v77"])
 
         with collection._state.writing:
@@ -103,7 +103,7 @@ def test_a_join_of_a_segment_that_was_set_aside_is_given_up(tmp_path: Path) -> N
         add(collection, 100, batch=50)
         collection.settle()
         inputs = parts_of(collection)
-        segment = collection._upkeep._joined(inputs)
+        segment = collection._upkeep._joined(inputs, quick=False)
         collection._state.set_aside(inputs[0].source)
 
         assert not collection._state.joined_as(inputs, segment)

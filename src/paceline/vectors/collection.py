@@ -26,6 +26,7 @@ from paceline.vectors.batch import (
     without_doubles,
 )
 from paceline.vectors.codes import Precision
+from paceline.vectors.courtesy import courteously, give_way
 from paceline.vectors.disk import made_folder
 from paceline.vectors.files import Files
 from paceline.vectors.filters import Filter
@@ -119,9 +120,10 @@ class Collection:
                 f"{len(keys)} ids, {len(rows)} vectors; send one of each, and metadata of each or none",
                 param="ids",
             )
-        packed = [
-            packed_metadata(one, f"metadata[{i}]") for i, one in enumerate(metadata or [None] * len(keys))
-        ]
+        give_way()
+        given = metadata or [None] * len(keys)
+        packed = [packed_metadata(one, f"metadata[{i}]") for i, one in enumerate(courteously(given))]
+        give_way()
         return self._upsert(keys, rows, packed)
 
     def take_over(self, records: Iterable[Record]) -> int:
@@ -211,6 +213,7 @@ class Collection:
         Whoever calls has waited for room, and without `writing`: what makes room needs it.
         """
         payload = batch.logged()
+        give_way()
         with self._state.writing:
             self._check_open()
             if self._log.failure is not None:

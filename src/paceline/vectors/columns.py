@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from paceline.vectors.bitmap import Bitmap, bitmap_of
 from paceline.vectors.column import Array, Column
+from paceline.vectors.courtesy import courteously
 from paceline.vectors.filter_nodes import Every, Node, Some, Test, Without
 from paceline.vectors.filters import Filter
 from paceline.vectors.metadata import Kind, Types, kind_of
@@ -46,7 +47,7 @@ class Columns:
     def build(cls, rows: Sequence[Mapping[str, Any] | None]) -> Self:
         """Of the checked metadata (`checked_metadata`) of each row."""
         found: dict[tuple[str, Kind], tuple[list[int], list[Any]]] = {}
-        for row, metadata in enumerate(rows):
+        for row, metadata in enumerate(courteously(rows)):
             for field, value in (metadata or {}).items():
                 kind = kind_of(value)
                 assert kind is not None, f"{field!r} of row {row} was not checked"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from paceline.vectors.codes import Coded, Coder, Precision
 from paceline.vectors.columns import Columns
+from paceline.vectors.courtesy import courteously
 from paceline.vectors.graph import Graph
 from paceline.vectors.metric import Floats
 from paceline.vectors.packed import Packed
@@ -30,25 +31,28 @@ class GraphPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     m: int
     ef_construction: int
     threads: int
+    quick: bool = False
+    """Until another is built: see `GraphShape`."""
 
 
-def sealed(rows: TailRows, schema: Schema) -> SegmentContent:
-    """All rows of a tail, deleted ones too, so that a row keeps its number."""
+def sealed(rows: TailRows, schema: Schema, plan: GraphPlan | None = None) -> SegmentContent:
+    """All rows of a tail, deleted ones too, so that a row keeps its number; under a quick graph if there is a `plan`."""
     keys = rows.tail.keys[: rows.count]
     spaces = {space: i for i, space in enumerate(dict.fromkeys(space for space, _ in keys))}
     packed = rows.tail.metadata[: rows.count]
     vectors = rows.fine.coder.decode(rows.fine.rows)
     return SegmentContent(
-        ids=Packed.of([name.encode() for _, name in keys]),
+        ids=Packed.of([name.encode() for _, name in courteously(keys)]),
         metadata=Packed.of(packed),
         hashes=rows.hashes,
-        namespace_of=np.fromiter((spaces[space] for space, _ in keys), np.uint32, len(keys)),
+        namespace_of=np.fromiter((spaces[space] for space, _ in courteously(keys)), np.uint32, len(keys)),
         namespaces=list(spaces),
         lengths=rows.lengths if schema.metric == "cosine" else rows.lengths[:0],
         coded=_learned(vectors, schema.precision, schema),
         fine=None if schema.rescore == "none" else _learned(vectors, schema.rescore, schema),
-        graph=None,
-        columns=Columns.build([unpacked_metadata(metadata) for metadata in packed]),
+        graph=None if plan is None else _built(vectors, schema, plan),
+        columns=Columns.build([unpacked_metadata(metadata) for metadata in courteously(packed)]),
+        quick=plan is not None and plan.quick,
     )
 
 
@@ -77,12 +81,9 @@ def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> Se
         ),
         coded=fine if schema.rescore == "none" else _learned(vectors, schema.precision, schema),
         fine=None if schema.rescore == "none" else fine,
-        graph=None
-        if plan is None
-        else Graph.build(
-            vectors, schema.metric, m=plan.m, ef_construction=plan.ef_construction, threads=plan.threads
-        ),
+        graph=None if plan is None else _built(vectors, schema, plan),
         columns=Columns.build([unpacked_metadata(packed) for packed in metadata]),
+        quick=plan is not None and plan.quick,
     )
 
 
@@ -105,3 +106,9 @@ def _fine_rows(taken: Sequence[Taken], schema: Schema) -> Coded:
 def _learned(vectors: Floats, precision: Precision, schema: Schema) -> Coded:
     step = max(1, len(vectors) // _LEARNED_FROM)
     return Coded.of(Coder.learn(vectors[::step], precision, schema.metric), vectors)
+
+
+def _built(vectors: Floats, schema: Schema, plan: GraphPlan) -> Graph:
+    return Graph.build(
+        vectors, schema.metric, m=plan.m, ef_construction=plan.ef_construction, threads=plan.threads
+    )

@@ -10,14 +10,16 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paceline.base.errors import InvalidRequest
 from paceline.vectors.bitmap import Bitmap, size_of
 from paceline.vectors.codes import Coded
 from paceline.vectors.compiled.walk import search_graph
 from paceline.vectors.exact import ExactSearch
-from paceline.vectors.graph import Graph
+from paceline.vectors.graph import Graph, Ints
 from paceline.vectors.memory import Memory
+from paceline.vectors.metric import Floats
 from paceline.vectors.searched import (
     CANDIDATES,
     Results,
@@ -76,6 +78,8 @@ class GraphSearch:
         checked_counts(k, candidates)
         asked = checked_queries(queries, self.coded)
         masks = checked_masks(allowed, deleted, len(self.graph))
+        if allowed is None and deleted is None and len(self.graph):
+            return self.walk(asked, k, ef, candidates, threads)
         if len(self.graph) == 0:
             return empty_results(len(asked), k)
         final = candidates if self.rescore is not None else 0
@@ -93,13 +97,36 @@ class GraphSearch:
             return self.exact.search(
                 asked, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
+        ids, scores, short = self._walked(asked, k, (max(ef, k), room, need, final), masks, threads)
+        if need and plan == "auto" and short.any():
+            again = np.flatnonzero(short)
+            ids[again], scores[again] = self.exact.search(
+                asked[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+            )
+        return ids, scores
+
+    def walk(self, asked: Floats, k: int, ef: int, candidates: int = CANDIDATES, threads: int = 1) -> Results:
+        """The best `k` rows of a graph that has some, nothing forbidden; for callers that have checked all of it."""
+        final = candidates if self.rescore is not None else 0
+        return self._walked(asked, k, (max(ef, k), max(ef, k, final), 0, final), (0, 0), threads)[:2]
+
+    def _walked(
+        self,
+        asked: Floats,
+        k: int,
+        reach: tuple[int, int, int, int],
+        masks: tuple[int, int],
+        threads: int,
+    ) -> tuple[Ints, Floats, NDArray[np.int8]]:
+        """Rows and scores (q, k), and which queries came short; `reach`: ef, room, need, final (`Memory.ask`)."""
         turned = self.coded.coder.turned(asked)
         ids, scores = np.empty((len(asked), k), np.int32), np.empty((len(asked), k), np.float32)
         short = np.zeros(len(asked), np.int8)
+        ef, room, need, final = reach
 
         def part(which: slice) -> None:
             memory = self._memory()
-            memory.ask(ef=max(ef, k), room=room, need=need, final=final, top=k, masks=masks)
+            memory.ask(ef=ef, room=room, need=need, final=final, top=k, masks=masks)
             search_graph(
                 self._graph,
                 self._sides,
@@ -114,12 +141,7 @@ class GraphSearch:
             self._free.append(memory)
 
         in_parts(part, len(asked), threads)
-        if need and plan == "auto" and short.any():
-            again = np.flatnonzero(short)
-            ids[again], scores[again] = self.exact.search(
-                asked[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
-            )
-        return ids, scores
+        return ids, scores, short
 
     def _memory(self) -> Memory:
         """A free one; there come to be as many as threads search at once."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from paceline.base.errors import InvalidRequest
-from paceline.vectors.metric import Floats, checked
+from paceline.vectors.metric import Floats, checked, is_one_sound
 from paceline.vectors.policy import Schema
 from paceline.vectors.preprocess import Preprocess
 
@@ -56,6 +56,9 @@ class Incoming:
 
     def queries(self, given: Any) -> Floats:
         """Queries (q, kept) of queries (q, d) or one (d,). InvalidRequest on what cannot be asked."""
+        if self.preprocess.shape.reduction == "none" and is_one_sound(given, self.schema.dimensions):
+            one: Floats = given.reshape(1, -1)
+            return one
         rows = self._checked(given, "vectors")
         return self.preprocess.apply(rows) if len(rows) else np.zeros((0, self.schema.stored), np.float32)
 

@@ -146,6 +146,16 @@ class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         knob("Log at which fresh records are written as a segment, however few.", ge=1, le=4096, unit="MiB"),
     ] = 256
+    quick_rows: Annotated[
+        int,
+        knob(
+            "Fresh records from which a segment is written with a graph of its own, built quickly; fewer are scanned "
+            "until they are joined.",
+            ge=16,
+            unit="records",
+            cost="latency",
+        ),
+    ] = 2_000
     most_sealing: Annotated[
         int, knob("Full sets of fresh records not yet written, at which writers wait.", ge=1, le=64)
     ] = 4

@@ -64,6 +64,7 @@ def recoded(segment: Segment, schema: Schema) -> SegmentContent:
         fine=None if schema.rescore == "none" else segment.fine,
         graph=segment.graph,
         columns=segment.columns,
+        quick=segment.graph is not None and segment.is_provisional,
     )
 
 

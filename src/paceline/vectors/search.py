@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.vectors.bitmap import Bitmap, rows_of
+from paceline.vectors.courtesy import going_first
 from paceline.vectors.filters import Filter
 from paceline.vectors.metric import Floats
 from paceline.vectors.record import Match, unpacked_metadata
@@ -16,6 +17,10 @@ from paceline.vectors.searched import Results, empty_results
 from paceline.vectors.view import Part, View
 
 MOST_EF: Final = 10_000
+_EF_GROWS: Final = 0.4
+"""Power of the rows by which the ef of the same recall grows: of WordNet's glosses 0.98 takes 33 of 8,192, 42 of 16,384,
+48 of 32,768, 100 of 115,659."""
+_LEAST: Final = 16
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -49,22 +54,31 @@ class Found(msgspec.Struct, frozen=True, eq=False):
             source = self.parts[place].source
             metadata = unpacked_metadata(source.metadata_of(row)) if include_metadata else None
             vector = source.vectors_of(np.array([row]))[0] if include_vectors else None
-            matches.append(Match(source.key_of(row)[1], score, metadata, vector))
+            matches.append(Match(source.id_of(row), score, metadata, vector))
         return matches
 
 
 def search_view(view: View, queries: Floats, reach: Reach) -> Found:
     """The best of the view's records for checked `queries` (q, d) as they are stored."""
-    parts, results = [], []
-    for part in view.parts:
-        result = _search_part(part, queries, reach)
-        if result is not None:
-            parts.append(part)
-            results.append(result)
+    parts, results, live = [], [], view.live
+    with going_first():
+        for part in view.parts:
+            result = _search_part(part, queries, reach, live)
+            if result is not None:
+                parts.append(part)
+                results.append(result)
     return _best(tuple(parts), results, len(queries), reach.k)
 
 
-def _search_part(part: Part, queries: Floats, reach: Reach) -> Results | None:
+def part_ef(ef: int, k: int, rows: int, live: int) -> int:
+    """How many rows to look at in a graph of `rows`, for what `ef` finds in one graph over all `live`.
+
+    A smaller graph finds the same share of its nearest by looking at fewer.
+    """
+    return ef if rows >= live else max(round(ef * (rows / live) ** _EF_GROWS), min(ef, max(k, _LEAST)))
+
+
+def _search_part(part: Part, queries: Floats, reach: Reach, live: int) -> Results | None:
     if part.live == 0:
         return None
     allowed = allowed_rows(part, reach.namespace, reach.filter)
@@ -73,8 +87,8 @@ def _search_part(part: Part, queries: Floats, reach: Reach) -> Results | None:
     return part.source.search(
         queries,
         reach.k,
-        ef=reach.ef,
-        candidates=reach.candidates,
+        ef=part_ef(reach.ef, reach.k, len(part.source), live),
+        candidates=part_ef(reach.candidates, reach.k, len(part.source), live),
         allowed=None if allowed is True else allowed,
         deleted=part.deleted,
         threads=reach.threads,
@@ -114,9 +128,5 @@ def _best(parts: tuple[Part, ...], results: list[Results], queries: int, k: int)
     rows = np.concatenate([rows for rows, _ in results], axis=1)
     scores = np.concatenate([scores for _, scores in results], axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return Found(
-        parts,
-        (best // k).astype(np.int32),
-        np.take_along_axis(rows, best, 1),
-        np.take_along_axis(scores, best, 1),
-    )
+    of = np.arange(queries)[:, None]
+    return Found(parts, (best // k).astype(np.int32), rows[of, best], scores[of, best])

@@ -14,7 +14,7 @@ from paceline.base.errors import InvalidRequest
 from paceline.vectors.bitmap import Bitmap, words_for
 from paceline.vectors.codes import Coded
 from paceline.vectors.memory import ORDERS_AT_ONCE
-from paceline.vectors.metric import Floats, checked
+from paceline.vectors.metric import Floats, checked, is_one_sound
 
 Results = tuple[NDArray[np.int32], Floats]
 """Rows (q, k), best first, -1 where there are no more; their scores (q, k), minus infinity there."""
@@ -38,16 +38,9 @@ def checked_counts(k: int, candidates: int) -> None:
 def checked_queries(queries: Any, coded: Coded) -> Floats:
     """Finite queries (q, d) with a direction if the metric is cosine; one query may be (d,)."""
     shape = coded.coder.shape
-    if (
-        type(queries) is np.ndarray
-        and queries.dtype == np.float32
-        and queries.ndim == 1
-        and len(queries) == shape.dimensions
-        and queries.flags.c_contiguous
-        and queries.flags.writeable
-        and 0 < float(queries.dot(queries)) < np.inf  # nothing else below can be wrong then
-    ):
-        return queries[None, :]
+    if is_one_sound(queries, shape.dimensions):
+        one: Floats = queries.reshape(1, -1)
+        return one
     rows = checked(queries, shape.dimensions)
     if shape.metric == "cosine" and not rows.any(axis=1).all():
         row = int(np.flatnonzero(~rows.any(axis=1))[0])

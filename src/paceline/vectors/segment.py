@@ -48,11 +48,13 @@ _NOT_TRUSTED: Final = ("codes", "fine", "lengths", "ids.octets", "metadata.octet
 _MASKS_KEPT: Final = 64
 
 
-class GraphShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a search of the graph begins."""
+class GraphShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where a search of the graph begins, and how it was built."""
 
     entry: int
     levels: int
+    quick: bool = False
+    """Over fresh records, with less care than the policy's: until a join builds another."""
 
 
 class SegmentHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +81,8 @@ class SegmentContent(msgspec.Struct, frozen=True, eq=False):
     fine: Coded | None
     graph: Graph | None
     columns: Columns
+    quick: bool = False
+    """Whether the graph is `GraphShape.quick`."""
 
     def arrays(self) -> Arrays:
         """All there is to write, by name."""
@@ -111,7 +115,9 @@ def write_segment(folder: Path, content: SegmentContent) -> str:
             rows=len(content.ids),
             coder=content.coded.coder.shape,
             fine=None if content.fine is None else content.fine.coder.shape,
-            graph=None if content.graph is None else GraphShape(content.graph.entry, content.graph.levels),
+            graph=None
+            if content.graph is None
+            else GraphShape(content.graph.entry, content.graph.levels, content.quick),
             namespaces=content.namespaces,
             files=write_arrays(part, content.arrays()),
         )
@@ -172,6 +178,11 @@ class Segment:
         return self.head.rows
 
     @property
+    def is_provisional(self) -> bool:
+        """Whether a graph is still to be built over its rows: there is none, or a quick one."""
+        return self.head.graph is None or self.head.graph.quick
+
+    @property
     def types(self) -> Types:
         """Fields of the metadata and their kinds."""
         return self.columns.types
@@ -198,18 +209,24 @@ class Segment:
         threads: int,
         exact: bool = False,
     ) -> Results:
-        """The best `k` rows that are allowed and not deleted."""
+        """The best `k` rows, for checked queries, that are allowed and not deleted; there is a row at least."""
         if exact or self._planner is None:
             return self._exact.search(
                 queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
+        if allowed is None and deleted is None:
+            return self._planner.graph_search.walk(queries, k, ef, candidates, threads)
         return self._planner.search(
             queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
         )
 
     def key_of(self, row: int) -> Key:
         """Who a row is."""
-        return self.head.namespaces[int(self.namespace_of[row])], self.ids[row].decode()
+        return self.head.namespaces[int(self.namespace_of[row])], self.id_of(row)
+
+    def id_of(self, row: int) -> str:
+        """The id of a row."""
+        return self.ids[row].decode()
 
     def find(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The row of each of `keys`, deleted or not; -1 where there is none."""

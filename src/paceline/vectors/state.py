@@ -13,6 +13,7 @@ import numpy as np
 
 from paceline.vectors.batch import Batch, Upserts
 from paceline.vectors.bitmap import rows_of
+from paceline.vectors.courtesy import give_way
 from paceline.vectors.policy import Schema
 from paceline.vectors.segment import Segment
 from paceline.vectors.tail import Tail, TailRows
@@ -49,6 +50,7 @@ class State:
         """Make a logged write visible, all of it at once."""
         view = self.view.without(batch.keys, batch.hashes, version=version)
         if isinstance(batch, Upserts):
+            give_way()
             self.tail.append(batch)
             view = View(view.sealed, view.tail.of(self.tail.visible()), version)
         self.view = view

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from paceline.vectors.batch import Upserts
 from paceline.vectors.bitmap import Bitmap, bitmap_of
-from paceline.vectors.codes import Coded, Coder, aligned_rows
+from paceline.vectors.codes import Coded, Coder, Rows, aligned_rows
 from paceline.vectors.columns import Columns
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.filters import Filter
@@ -57,7 +57,7 @@ class Tail:
         """Add the records, for readers to see in the next `visible`; those they replace are the caller's to delete."""
         first, end = self.count, self.count + len(batch.keys)
         rows = self.coder.encode(batch.vectors)
-        self._make_room(end)
+        self._make_room(end, rows)
         self.rows[first:end] = rows
         self.hashes[first:end] = batch.hashes
         if self.schema.metric == "cosine":
@@ -70,7 +70,8 @@ class Tail:
         self._learn_types(batch.metadata)
         self.count = end
 
-    def _make_room(self, wanted: int) -> None:
+    def _make_room(self, wanted: int, fresh: Rows) -> None:
+        """Room for `wanted` rows, `fresh` the last of them."""
         room = len(self.rows)
         if wanted <= room:
             return
@@ -81,11 +82,11 @@ class Tail:
         self.rows = rows
         self.lengths = np.concatenate([self.lengths[:kept], np.ones(room - kept, np.float32)])
         self.hashes = np.concatenate([self.hashes[:kept], np.zeros(room - kept, np.uint64)])
-        if self.schema.precision in {"int8", "binary"} and kept:
-            vectors = self.coder.decode(rows[:kept])
-            coder = Coder.learn(vectors[:: kept // _LEARNED_FROM + 1], "int8", self.schema.metric)
+        if self.schema.precision in {"int8", "binary"}:
+            sample = np.concatenate([rows[: kept : kept // _LEARNED_FROM + 1], fresh[:_LEARNED_FROM]])
+            coder = Coder.learn(self.coder.decode(sample), "int8", self.schema.metric)
             coarse = aligned_rows(room, coder.row_bytes)
-            coarse[:kept] = coder.encode(vectors)
+            coarse[:kept] = coder.encode(self.coder.decode(rows[:kept]))
             self.coarse = Coded(coder, coarse)
 
     def _learn_types(self, metadata: list[bytes]) -> None:
@@ -144,6 +145,8 @@ class TailRows:
         if self.count == 0:
             return empty_results(len(queries), k)
         enough = min(MOST_CANDIDATES, max(candidates, 2 * k))
+        if allowed is None and deleted is None:
+            return self._exact.scan(queries, k, None, enough, threads)
         return self._exact.search(
             queries, k, candidates=enough, allowed=allowed, deleted=deleted, threads=threads
         )
@@ -151,6 +154,10 @@ class TailRows:
     def key_of(self, row: int) -> Key:
         """Who a row is."""
         return self.tail.keys[row]
+
+    def id_of(self, row: int) -> str:
+        """The id of a row."""
+        return self.tail.keys[row][1]
 
     def find(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:  # noqa: ARG002 - as in Segment
         """The last row of each of `keys`, deleted or not; -1 where there is none."""
