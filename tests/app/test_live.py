@@ -87,7 +87,8 @@ def seen(application, name):
             "generate.breaker": writer.breaker.policy,
         }[group]
     if group.startswith("vectors"):
-        held = application._vectors._service._holding.known("a")
+        service = application._vectors._places["/v1/vectors/query"].routes["POST"]._parts.vectors
+        held = service._holding.known("a")
         part = held.recall if field == "recheck_s" else held.collection.policy.search
     if part is not None:
         return getattr(part, field)
