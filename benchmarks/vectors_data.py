@@ -1,7 +1,7 @@
 """Vectors to search: `python benchmarks/vectors_data.py /usr/share/wordnet FOLDER` (Debian's wordnet-base), some minutes.
 
 Writes base.npy and query.npy: all glosses of WordNet embedded with the demo model in bf16, shuffled, the last 2,000 held
-out as queries. `clustered` makes synthetic ones.
+out as queries. `clustered` (`paceline.vectors.bench.clustered`) makes synthetic ones.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
+from paceline.vectors.bench.clustered import clustered
+
+__all__ = ["clustered", "embedded", "glosses"]
 
 HELD_OUT = 2000
 
@@ -47,28 +51,6 @@ def embedded(texts: list[str]) -> np.ndarray:
             chosen = order[start : start + 32]
             vectors[chosen] = engine.run([ids[i] for i in chosen])
     return vectors
-
-
-def clustered(count: int, queries: int = 1000, *, flat: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (count, 384) and queries of one mixture of 4,000 clusters of very unequal size.
-
-    Clusters lie around 100 topics and spread in 24 directions. If `flat`, no cluster is nearer to another than to the rest
-    and each spreads wider, in 40 directions, than clusters lie apart: nothing leads a graph search the right way.
-    """
-    draw, dimensions = np.random.default_rng(5), 384
-    topics = 0 if flat else np.repeat(draw.standard_normal((100, dimensions), np.float32), 40, axis=0)
-    centres = topics + (1.0 if flat else 0.6) * draw.standard_normal((4000, dimensions), np.float32)
-    ways, spread, noise = (40, 1.2, 0.35) if flat else (24, 0.7, 0.15)
-    directions = draw.standard_normal((ways, dimensions), np.float32) / np.sqrt(ways)
-    sizes = draw.pareto(1.5, 4000) + 0.2
-
-    def some(wanted: int) -> np.ndarray:
-        chosen = draw.choice(4000, wanted, p=sizes / sizes.sum())
-        vectors = centres[chosen] + spread * (draw.standard_normal((wanted, ways), np.float32) @ directions)
-        vectors += noise * draw.standard_normal((wanted, dimensions), np.float32)
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-    return some(count), some(queries)
 
 
 def main() -> None:

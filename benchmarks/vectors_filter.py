@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from vectors_search import Ours
+from vectors_graph import Ours
 
 from paceline.vectors.bitmap import bitmap_of
 from paceline.vectors.exact import nearest, recall

@@ -268,3 +268,12 @@ def test_counts_that_mean_nothing_are_refused(tmp_path: Path) -> None:
     policy: Any = LoadPolicy(batch=0)
     with pytest.raises(ConfigError, match="both are 1 or more"):
         asyncio.run(load(lines(tmp_path / "a.jsonl", 1), Taker(), policy=policy))
+
+
+async def test_a_load_of_which_nothing_arrived_leaves_no_journal(tmp_path: Path) -> None:
+    """There is nothing to go on from, so that the file may go anywhere next."""
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"id": "a", "text": "no vector"}\n')
+    with pytest.raises(InvalidRequest, match="say --text-field"):
+        await load(file, Taker())
+    assert not (tmp_path / "a.jsonl.journal").exists()

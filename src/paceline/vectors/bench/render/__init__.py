@@ -1,0 +1,1 @@
+"""The report for people: on a terminal, and as a page."""

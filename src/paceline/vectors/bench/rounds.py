@@ -1,0 +1,33 @@
+"""Contestants measured in turns, so that what else the machine does meanwhile touches all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from paceline.vectors.bench.measure_search import Pass
+from paceline.vectors.bench.report import Held
+
+
+def in_turns(
+    target: float, efforts: Mapping[str, int], search: Callable[[str, int], Pass], rounds: int
+) -> dict[str, Held]:
+    """Rounds over all contestants, each at its effort, the order reversed every other time; the first only warms."""
+    passes: dict[str, list[Pass]] = {name: [] for name in efforts}
+    for number in range(rounds + 1):
+        for name in sorted(efforts, reverse=number % 2 == 1):
+            found = search(name, efforts[name])
+            if number:
+                passes[name].append(found)
+    return {name: _held(target, efforts[name], found) for name, found in passes.items()}
+
+
+def _held(target: float, effort: int, found: list[Pass]) -> Held:
+    rates = [len(one.single_ms) / one.batch_s for one in found]
+    p50, p99 = np.percentile([ms for one in found for ms in one.single_ms], (50, 99)).tolist()
+    recall = min(one.recall for one in found)
+    return Held(
+        target, effort, recall, statistics.median(rates), min(rates), max(rates), p50, p99, len(rates)
+    )
