@@ -10,6 +10,7 @@ SCRIPTS = (
     "footprint",
     "import_time",
     "http_cached_hit",
+    "http_vectors",
     "cache_tiers",
     "redis_gather",
     "shared_limit",

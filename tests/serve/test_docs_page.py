@@ -57,3 +57,16 @@ def test_every_operation_of_generation_has_its_place(writing):
 
     ids = {attributes.get("id") for _, attributes in tags.seen}
     assert {"createCompletion", "createChatCompletion", "inference", "infer", "score"} <= ids
+
+
+def test_the_search_box_is_there_where_vectors_are_on(build, house, vectors):
+    assert 'id="searcher"' in page(build(vectors=vectors))
+    assert 'id="searcher"' not in page(house)
+    assert 'id="searcher"' not in page(build(vectors=vectors, embedders=[], generating=True))
+
+
+def test_parameters_of_a_query_string_have_their_fields(build, vectors):
+    text = page(build(vectors=vectors))
+
+    assert 'data-method="GET" data-path="/v1/vectors/fetch"' in text
+    assert '<input data-query="ids">' in text

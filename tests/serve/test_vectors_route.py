@@ -114,6 +114,7 @@ def test_records_are_fetched_listed_changed_and_deleted(caller, base):
 def test_a_collection_tells_its_counts(caller, path):
     by_body, by_query = caller.post(path).json(), caller.get(path).json()
 
+    assert by_body.pop("details").keys() == by_query.pop("details").keys()  # whose sizes change by themselves
     assert by_body == by_query
     assert (by_body["dimension"], by_body["totalVectorCount"]) == (DIMENSIONS, 6)
     assert by_body["namespaces"][""] == {"vectorCount": 6}
