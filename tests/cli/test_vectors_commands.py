@@ -172,6 +172,21 @@ def test_a_collection_is_compacted_and_verified(vectors, points):
     assert json.loads(vectors("verify", points, "--json")[1]) == {"damaged": {}}
 
 
+def test_a_collection_is_looked_after(vectors, points):
+    """Snapshots, another precision, more shards, and a setting that holds a recall."""
+    old = f"{points}-old"
+    np.save("asked.npy", np.random.default_rng(0).uniform(0, 4, (120, 2)).astype(np.float32))
+
+    assert vectors("snapshot", points, "monday")[0] == 0
+    assert json.loads(vectors("snapshots", points, "--json")[1]) == {points: ["monday"]}
+    assert vectors("delete", points, "p0", "p1")[0] == 0
+    assert json.loads(vectors("restore", points, "monday", "--into", old, "--json")[1])["records"] == 5
+    assert json.loads(vectors("reencode", old, "--precision", "bf16", "--json")[1])["precision"] == "bf16"
+    code, out, err = vectors("tune", points, "--recall", "0.9", "--k", "2", "--queries", "asked.npy")
+    assert (code, "<- chosen" in out, "searches use it from now on" in err) == (0, True, True)
+    assert vectors("ids", points)[1].split() == ["p2", "p3", "p4"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
