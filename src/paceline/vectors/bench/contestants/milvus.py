@@ -9,6 +9,8 @@ from paceline.vectors.metric import Floats
 
 _COLLECTION: Final = "vectors"
 _LOADED_AT_ONCE: Final = 2_000
+_PATIENCE_S: Final = 3_600.0
+"""Its client tries again what took long, and then fails as it is already done."""
 
 
 class Milvus:
@@ -36,7 +38,9 @@ class Milvus:
             self._client.insert(
                 _COLLECTION, [{"id": start + i, "vector": vector} for i, vector in enumerate(part)]
             )
-        self._client.flush(_COLLECTION)  # what is not flushed is scanned, whatever the index
+        self._client.flush(
+            _COLLECTION, timeout=_PATIENCE_S
+        )  # what is not flushed is scanned, whatever the index
         index = self._client.prepare_index_params()
         index.add_index(
             field_name="vector",
@@ -44,12 +48,12 @@ class Milvus:
             metric_type="IP",
             params={"M": self.setup.m, "efConstruction": self.setup.ef_construction},
         )
-        self._client.create_index(_COLLECTION, index)
-        self._client.load_collection(_COLLECTION)
+        self._client.create_index(_COLLECTION, index, timeout=_PATIENCE_S)
+        self._client.load_collection(_COLLECTION, timeout=_PATIENCE_S)
 
     def open(self) -> None:
         """Load the collection."""
-        self._client.load_collection(_COLLECTION)
+        self._client.load_collection(_COLLECTION, timeout=_PATIENCE_S)
 
     def set_effort(self, effort: int) -> None:
         """Of the searches that follow: ef."""

@@ -19,15 +19,19 @@ def headline(report: BenchReport) -> str:
     """The figure to be quoted: at the highest recall that ours held, beside the best other."""
     for target in sorted(report.settings.recalls, reverse=True):
         rows = dict(held_at(report, target))
-        ours = rows.pop(OURS, None)
-        if ours is None:
-            continue
-        told = f"{rate(ours.qps)} on one core at recall >= {level(target)}"
         if not rows:
-            return told
-        best = max(rows, key=lambda name: rows[name].qps)
-        return f"{told}: {number(ours.qps / rows[best].qps)} times {best}, the best of {len(rows)} others"
-    return f"{len(report.results)} measured, none of them at a recall that was asked for"
+            continue
+        ours = rows.pop(OURS, None)
+        best = max(rows, key=lambda name: rows[name].qps, default="")
+        if ours is None:
+            return f"{best} is the quickest at recall >= {level(target)}: {rate(rows[best].qps)} on one core"
+        told = f"{rate(ours.qps)} on one core at recall >= {level(target)}"
+        return (
+            f"{told}: {number(ours.qps / rows[best].qps)} times {best}, the best of {len(rows)} others"
+            if rows
+            else told
+        )
+    return f"{len(report.results)} measured, none of them in rounds at a recall that was asked for"
 
 
 def about(report: BenchReport) -> list[tuple[str, str]]:
