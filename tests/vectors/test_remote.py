@@ -139,7 +139,7 @@ async def test_health_is_what_the_other_process_said_last(tmp_path: Path) -> Non
 async def test_what_the_other_end_does_not_know_is_told(tmp_path: Path) -> None:
     """As after an upgrade that only one process has seen."""
     async with linked(tmp_path) as (remote, _):
-        with pytest.raises(EngineError, match="does not know the call 'vectors.sing'"):
+        with pytest.raises(EngineError, match=r"does not know the call 'vectors\.sing'"):
             await remote._channel.call(f"{PREFIX}sing", None)
         with pytest.raises(EngineError, match="nobody here knows 'Sing'"):
             await remote._channel.call(f"{PREFIX}answer", ["Sing", b"", 0.0])

@@ -269,3 +269,41 @@ def _done(collection: Collection | ShardedCollection, what: str, of: object) -> 
                 return error.message
         case _:
             return collection.compact()
+
+
+def test_words_are_found_on_all_shards(tmp_path: Path) -> None:
+    """Those of a shard that is missing are told to be."""
+    schema = Schema(dimensions=DIMENSIONS, text_field="text")
+    texts = {f"v{i}": {"text": f"a story of {'whales' if i % 10 == 0 else 'ships'}"} for i in range(60)}
+    with VectorStore(tmp_path, STILL) as store:
+        many = store.create("c", schema, shards=3)
+        many.upsert_arrays(list(texts), vectors(60), list(texts.values()))
+
+        whales = many.by_words("whales", 10, include_metadata=True)
+        assert {match.id for match in whales} == {f"v{i}" for i in range(0, 60, 10)}
+        assert whales[0].metadata == {"text": "a story of whales"}
+        assert missing_of(whales) == {}
+        store.reshard("c", 4)
+        assert {match.id for match in many.by_words("whales", 10)} == {match.id for match in whales}
+        many.lanes["shard-001"].shard.close()
+        assert list(missing_of(many.by_words("ships", 10))) == ["shard-001"]
+
+
+def test_all_shards_change_their_precision(tmp_path: Path) -> None:
+    """And a new one has it too."""
+    with VectorStore(tmp_path, STILL) as store:
+        many = sharded(store)
+        many.upsert(records(range(60)))
+        many.compact()
+        many.reencode("binary")
+        many.settle()
+
+        assert many.schema.precision == "binary"
+        assert many.stats().precisions == {"binary": 1.0}
+        store.reshard("c", 4)
+        many.compact()
+        assert many.stats().precisions == {"binary": 1.0}
+    with VectorStore(tmp_path, STILL) as store:
+        assert store.collection("c").schema.precision == "binary"
+        with pytest.raises(InvalidRequest, match="unknown"):
+            store.collection("c").reencode("int4")  # type: ignore[arg-type]  # what a caller may say
