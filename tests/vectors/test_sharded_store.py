@@ -212,9 +212,9 @@ def test_pca_is_learned_once_for_all_shards(tmp_path: Path) -> None:
         many = store.create("many", schema, sample=vectors(50), shards=3)
         one = store.create("one", schema, sample=vectors(50))
         for collection in (one, many):
-            add(collection, 60)  # type: ignore[arg-type]  # as good as one
+            add(collection, 60)
 
-        assert ids_of(many) == ids_of(one)  # type: ignore[arg-type]
+        assert ids_of(many) == ids_of(one)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -257,9 +257,9 @@ def _done(collection: Collection | ShardedCollection, what: str, of: object) -> 
     """One step, and what it returned."""
     match what:
         case "upsert":
-            return collection.upsert(records(of))  # type: ignore[arg-type]
+            return collection.upsert(records(of))
         case "delete":
-            return collection.delete([f"v{seed}" for seed in of])  # type: ignore[attr-defined]
+            return collection.delete([f"v{seed}" for seed in of])
         case "delete above":
             return collection.delete(filter={"n": {"$gt": of}}) if collection.types else 0
         case "update":
@@ -306,4 +306,4 @@ def test_all_shards_change_their_precision(tmp_path: Path) -> None:
     with VectorStore(tmp_path, STILL) as store:
         assert store.collection("c").schema.precision == "binary"
         with pytest.raises(InvalidRequest, match="unknown"):
-            store.collection("c").reencode("int4")  # type: ignore[arg-type]  # what a caller may say
+            store.collection("c").reencode("int4")
