@@ -83,7 +83,7 @@ def test_a_shard_that_does_not_start_is_named_with_the_reason(tmp_path: Path) ->
         many = store.collection("c")
         answer = many.query([1.0] * 8, 100)
 
-        assert list(answer.missing) == ["shard-001"]  # type: ignore[attr-defined]  # a Gathered
+        assert list(answer.missing) == ["shard-001"]
         assert "manifest.json" in many.troubles["shard-001"]
         with pytest.raises(Unreachable, match=r"'shard-001' is missing \(.*manifest.json"):
             many.upsert(records(range(100, 130)))

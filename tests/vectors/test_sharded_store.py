@@ -212,9 +212,9 @@ def test_pca_is_learned_once_for_all_shards(tmp_path: Path) -> None:
         many = store.create("many", schema, sample=vectors(50), shards=3)
         one = store.create("one", schema, sample=vectors(50))
         for collection in (one, many):
-            add(collection, 60)  # type: ignore[arg-type]  # as good as one
+            add(collection, 60)
 
-        assert ids_of(many) == ids_of(one)  # type: ignore[arg-type]
+        assert ids_of(many) == ids_of(one)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -257,9 +257,9 @@ def _done(collection: Collection | ShardedCollection, what: str, of: object) -> 
     """One step, and what it returned."""
     match what:
         case "upsert":
-            return collection.upsert(records(of))  # type: ignore[arg-type]
+            return collection.upsert(records(of))
         case "delete":
-            return collection.delete([f"v{seed}" for seed in of])  # type: ignore[attr-defined]
+            return collection.delete([f"v{seed}" for seed in of])
         case "delete above":
             return collection.delete(filter={"n": {"$gt": of}}) if collection.types else 0
         case "update":
@@ -269,3 +269,41 @@ def _done(collection: Collection | ShardedCollection, what: str, of: object) -> 
                 return error.message
         case _:
             return collection.compact()
+
+
+def test_words_are_found_on_all_shards(tmp_path: Path) -> None:
+    """Those of a shard that is missing are told to be."""
+    schema = Schema(dimensions=DIMENSIONS, text_field="text")
+    texts = {f"v{i}": {"text": f"a story of {'whales' if i % 10 == 0 else 'ships'}"} for i in range(60)}
+    with VectorStore(tmp_path, STILL) as store:
+        many = store.create("c", schema, shards=3)
+        many.upsert_arrays(list(texts), vectors(60), list(texts.values()))
+
+        whales = many.by_words("whales", 10, include_metadata=True)
+        assert {match.id for match in whales} == {f"v{i}" for i in range(0, 60, 10)}
+        assert whales[0].metadata == {"text": "a story of whales"}
+        assert missing_of(whales) == {}
+        store.reshard("c", 4)
+        assert {match.id for match in many.by_words("whales", 10)} == {match.id for match in whales}
+        many.lanes["shard-001"].shard.close()
+        assert list(missing_of(many.by_words("ships", 10))) == ["shard-001"]
+
+
+def test_all_shards_change_their_precision(tmp_path: Path) -> None:
+    """And a new one has it too."""
+    with VectorStore(tmp_path, STILL) as store:
+        many = sharded(store)
+        many.upsert(records(range(60)))
+        many.compact()
+        many.reencode("binary")
+        many.settle()
+
+        assert many.schema.precision == "binary"
+        assert many.stats().precisions == {"binary": 1.0}
+        store.reshard("c", 4)
+        many.compact()
+        assert many.stats().precisions == {"binary": 1.0}
+    with VectorStore(tmp_path, STILL) as store:
+        assert store.collection("c").schema.precision == "binary"
+        with pytest.raises(InvalidRequest, match="unknown"):
+            store.collection("c").reencode("int4")

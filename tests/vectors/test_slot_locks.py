@@ -71,6 +71,29 @@ def test_a_write_waits_while_its_slot_moves() -> None:
     assert order == ["other", "moved", "write"]
 
 
+def test_whoever_holds_all_slots_is_alone() -> None:
+    """A write and a move that come meanwhile are after it, one after another."""
+    locks, order = SlotLocks(), []
+
+    def write() -> None:
+        with locks.writing({7}):
+            order.append("write")
+
+    def move() -> None:
+        with locks.moving(8):
+            order.append("move")
+
+    with locks.holding(range(10)):
+        threads = [started(write), started(move)]
+        order.append("alone")
+    for thread in threads:
+        thread.join(30)
+
+    assert order[0] == "alone"
+    assert sorted(order[1:]) == ["move", "write"]
+    assert not locks._moving
+
+
 def test_only_searches_that_had_begun_are_waited_for() -> None:
     """One that begins meanwhile sees the new order of things and may last."""
     locks = SlotLocks()

@@ -18,10 +18,18 @@ import numpy as np
 
 from paceline.base.errors import Unreachable
 from paceline.flow.channel import Channel
+from paceline.vectors.codes import Precision
 from paceline.vectors.filters import Filter
 from paceline.vectors.metadata import Types
 from paceline.vectors.record import Key, Match, Record
-from paceline.vectors.shard_wire import check_size, numbers_of, octets_of, sent_filter, sent_records
+from paceline.vectors.shard_wire import (
+    check_size,
+    numbers_of,
+    octets_of,
+    received_matches,
+    sent_filter,
+    sent_records,
+)
 from paceline.vectors.stats import CollectionStats
 
 T = TypeVar("T")
@@ -150,10 +158,29 @@ class RemoteShard:
             "exact": exact,
         }
         found = self._call("query", asked.tobytes(), asked.shape, k, *sent_filter(filter), options)
-        return [
-            [Match(name, score, metadata, numbers_of(vector)) for name, score, metadata, vector in one]
-            for one in found
-        ]
+        return [received_matches(one) for one in found]
+
+    def by_words(  # noqa: PLR0913 - keywords, each with a default
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
+        namespace: str = "",
+        include_metadata: bool = False,
+        include_vectors: bool = False,
+    ) -> list[Match]:
+        """See `Collection.by_words`."""
+        options = {
+            "namespace": namespace,
+            "include_metadata": include_metadata,
+            "include_vectors": include_vectors,
+        }
+        return received_matches(self._call("by_words", text, k, *sent_filter(filter), options))
+
+    def reencode(self, precision: Precision) -> None:
+        """See `Collection.reencode`."""
+        self._call("reencode", precision)
 
     def all_keys(self) -> Iterator[Key]:
         """See `Collection.all_keys`; some thousands a call."""

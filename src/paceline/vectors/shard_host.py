@@ -15,7 +15,7 @@ import numpy as np
 from paceline.base.errors import EngineError
 from paceline.vectors.collection import Collection
 from paceline.vectors.record import Key
-from paceline.vectors.shard_wire import numbers_of, octets_of, received_filter, received_records
+from paceline.vectors.shard_wire import numbers_of, octets_of, received_filter, received_records, sent_matches
 
 _MOST_AT_ONCE: Final = 12
 """Calls that a process runs: as many as a `Lane` starts, and some of other callers."""
@@ -48,7 +48,10 @@ class ShardHost:
             case "query", [octets, shape, k, text, checked, options]:
                 vectors = np.frombuffer(octets, np.float32).reshape(shape)
                 found = held.query(vectors, k, filter=received_filter(text, checked), **options)
-                return [[[m.id, m.score, m.metadata, octets_of(m.vector)] for m in one] for one in found]
+                return [sent_matches(one) for one in found]
+            case "by_words", [text, k, wanted, checked, options]:
+                found_by_words = held.by_words(text, k, filter=received_filter(wanted, checked), **options)
+                return sent_matches(found_by_words)
             case "upsert", [records]:
                 return held.upsert(received_records(records))
             case "upsert_arrays", [ids, octets, shape, metadata, namespace]:

@@ -12,7 +12,7 @@ import orjson
 from paceline.base.errors import PayloadTooLarge
 from paceline.flow.channel import MAX_FRAME_BYTES
 from paceline.vectors.filters import Filter
-from paceline.vectors.record import Record
+from paceline.vectors.record import Match, Record
 
 _MOST_BYTES: Final = MAX_FRAME_BYTES * 3 // 4
 """Of vectors in one call; the rest is for names and metadata."""
@@ -30,6 +30,16 @@ def received_records(sent: Iterable[list[Any]]) -> Iterator[Record]:
     return (
         Record(name, numbers_of(vector), metadata, namespace) for name, vector, metadata, namespace in sent
     )
+
+
+def sent_matches(found: Iterable[Match]) -> list[list[Any]]:
+    """Matches of one query as they travel."""
+    return [[one.id, one.score, one.metadata, octets_of(one.vector)] for one in found]
+
+
+def received_matches(sent: Iterable[list[Any]]) -> list[Match]:
+    """The matches that `sent_matches` sent."""
+    return [Match(name, score, metadata, numbers_of(vector)) for name, score, metadata, vector in sent]
 
 
 def check_size(octets: int) -> None:

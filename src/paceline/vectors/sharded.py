@@ -14,20 +14,18 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
-import numpy as np
 
 from paceline.base.errors import InvalidRequest, Unreachable
-from paceline.vectors.batch import checked_keys, columns_of, without_doubles
+from paceline.vectors.codes import Precision
 from paceline.vectors.fan_out import Call, Lane, close_all, each, every, left_s, told, whole
-from paceline.vectors.filters import Filter
 from paceline.vectors.gathered import Gathered, best, own
 from paceline.vectors.glance import Glance
-from paceline.vectors.incoming import Incoming
 from paceline.vectors.metadata import Types, merged_types
 from paceline.vectors.policy import Schema, VectorsPolicy
-from paceline.vectors.preprocess import Preprocess
-from paceline.vectors.record import Key, Match, Record, checked_id, packed_metadata
+from paceline.vectors.record import Key, Match, Record, checked_id
+from paceline.vectors.reencode import checked_change
 from paceline.vectors.shard import Shard
+from paceline.vectors.sharded_incoming import ShardedIncoming, Wanted
 from paceline.vectors.sharded_snapshot import take_snapshot
 from paceline.vectors.slot_locks import SlotLocks
 from paceline.vectors.slots import FILE, SLOTS, SlotMap, slot_of
@@ -35,7 +33,6 @@ from paceline.vectors.stats import CollectionStats, stats_of_shards
 from paceline.vectors.write_count import WriteCount
 
 T = TypeVar("T")
-Wanted = Mapping[str, Any] | Filter
 
 ALL_SLOTS: Final = range(SLOTS)
 
@@ -82,9 +79,7 @@ class ShardedCollection:
         self.trouble = ""
         """Why slots that should move do not; shown by `stats`."""
         self._on_close = on_close
-        nothing = np.ones((1, schema.dimensions), np.float32)
-        self._incoming = Incoming(schema, Preprocess.learn(nothing, metric=schema.metric))
-        self._types: Types = {}
+        self._incoming = ShardedIncoming(schema)
         self._glance = Glance()
 
     def put_slots(self, slots: SlotMap) -> None:
@@ -109,13 +104,13 @@ class ShardedCollection:
         include_vectors: bool = False,
         exact: bool = False,
         timeout_s: float | None = None,
-    ) -> Gathered:
+    ) -> Gathered[list[Match]]:
         """The best `k` of all shards for each of `vectors` (q, d): see `Collection.query`.
 
         Shards that have not answered after `timeout_s` are missing. Unreachable if all are.
         """
         deadline_at = time.monotonic() + (self.policy.shards.timeout_s if timeout_s is None else timeout_s)
-        wanted = None if filter is None else self._filter(filter, deadline_at)
+        wanted = None if filter is None else self._incoming.filter(filter, self.lanes, left_s(deadline_at))
 
         search = self.policy.search  # ours may have been changed since the shards were opened
         ef, candidates = (
@@ -135,6 +130,42 @@ class ShardedCollection:
                 include_vectors=include_vectors,
                 exact=exact,
             )
+
+        return self._gathered(ask, k, deadline_at)
+
+    def by_words(  # noqa: PLR0913 - keywords, each with a default
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        filter: Wanted | None = None,  # noqa: A002
+        namespace: str = "",
+        include_metadata: bool = False,
+        include_vectors: bool = False,
+    ) -> Gathered[Match]:
+        """See `Collection.by_words`; a word is as rare as it is on its shard, so scores differ a little from one's."""
+        deadline_at = time.monotonic() + self.policy.shards.timeout_s
+        wanted = None if filter is None else self._incoming.filter(filter, self.lanes, left_s(deadline_at))
+
+        def ask(shard: Shard, most: int) -> list[list[Match]]:
+            return [
+                shard.by_words(
+                    text,
+                    most,
+                    filter=wanted,
+                    namespace=namespace,
+                    include_metadata=include_metadata,
+                    include_vectors=include_vectors,
+                )
+            ]
+
+        found = self._gathered(ask, k, deadline_at)
+        return Gathered(found[0], found.missing)
+
+    def _gathered(
+        self, ask: Callable[[Shard, int], list[list[Match]]], k: int, deadline_at: float
+    ) -> Gathered[list[Match]]:
+        """The best of what all shards say when asked for so many."""
 
         def of_own(name: str, slots: SlotMap) -> Call[list[list[Match]]]:
             return lambda shard: own(lambda most: ask(shard, most), k, name, slots)
@@ -166,15 +197,11 @@ class ShardedCollection:
 
     def upsert(self, records: Iterable[Record]) -> int:
         """See `Collection.upsert`; what is wrong with a record refuses all, a missing shard costs its part."""
-        keys, vectors, _ = columns_of(given := list(records))
-        without_doubles(keys)
-        self._check_count(len(given))
-        rows = self._incoming.each(vectors)
-        with self.locks.writing({slot_of(name) for _, name in keys}):
+        given = self._incoming.records(records, self.policy.durability.most_batch)
+        with self.locks.writing({slot_of(record.id) for record in given}):
             parts: dict[str, list[Record]] = {}
-            for record, row in zip(given, rows, strict=True):
-                checked = Record(record.id, row, record.metadata, record.namespace)
-                parts.setdefault(self._owner((record.namespace, record.id)), []).append(checked)
+            for record in given:
+                parts.setdefault(self._owner((record.namespace, record.id)), []).append(record)
             return sum(self._written({name: _upsert(part) for name, part in parts.items()}))
 
     def upsert_arrays(
@@ -186,18 +213,8 @@ class ShardedCollection:
         namespace: str = "",
     ) -> int:
         """See `Collection.upsert_arrays`, and `upsert`."""
-        given = [None] * len(ids) if metadata is None else metadata
-        rows = self._incoming.vectors(vectors)
-        keys = checked_keys(ids, namespace)
-        if not len(rows) == len(keys) == len(given):
-            raise InvalidRequest(
-                f"{len(keys)} ids, {len(rows)} vectors, {len(given)} metadata; send one of each for each record",
-                param="ids",
-            )
-        without_doubles(keys)
-        self._check_count(len(keys))
-        for i, one in enumerate(given):
-            packed_metadata(one, f"metadata[{i}]")
+        most = self.policy.durability.most_batch
+        keys, rows, given = self._incoming.arrays(ids, vectors, metadata, namespace, most)
         with self.locks.writing({slot_of(name) for _, name in keys}):
             parts: dict[str, list[int]] = {}
             for row, key in enumerate(keys):
@@ -208,13 +225,6 @@ class ShardedCollection:
                 return lambda shard: shard.upsert_arrays(names, rows[part], told_of, namespace=namespace)
 
             return sum(self._written({name: call(part) for name, part in parts.items()}))
-
-    def _check_count(self, count: int) -> None:
-        most = self.policy.durability.most_batch
-        if count > most:
-            raise InvalidRequest(
-                f"{count} records in one write; {most} is the most, send several", param="records"
-            )
 
     def _owner(self, key: Key) -> str:
         """The shard that takes a record; to be called while its slot is held for writing."""
@@ -258,7 +268,9 @@ class ShardedCollection:
                 parts = self._by_owner(ids)
                 return sum(self._written({name: _delete(part, namespace) for name, part in parts.items()}))
         wanted = (
-            None if filter is None else self._filter(filter, time.monotonic() + self.policy.shards.timeout_s)
+            None
+            if filter is None
+            else self._incoming.filter(filter, self.lanes, self.policy.shards.timeout_s)
         )
         with self.locks.writing(ALL_SLOTS):
             return sum(
@@ -325,19 +337,22 @@ class ShardedCollection:
         found = whole(self.lanes, lambda shard: shard.verify())
         return {f"{name}/{at}": why for name, damaged in found.items() for at, why in damaged.items()}
 
+    def reencode(self, precision: Precision) -> None:
+        """See `Collection.reencode`. Unreachable if a shard is missing: asked again, all are of one precision."""
+        schema = checked_change(self.schema, precision)
+        whole(self.lanes, lambda shard: shard.reencode(precision))
+        self.schema = schema
+
     def settle(self) -> None:
         """See `Collection.settle`."""
         whole(self.lanes, lambda shard: shard.settle())
 
     def compact(self) -> None:
-        """See `Collection.compact`; all shards at once. Unreachable names those that could not, when the others are done."""
+        """See `Collection.compact`; all shards at once. Unreachable names those that could not, after the others."""
         whole(self.lanes, lambda shard: shard.compact())
 
     def close(self) -> None:
-        """Close all shards; slots that move stop where they are. The first error of one is raised when all are.
-
-        May be called twice.
-        """
+        """Close all shards; slots that move stop where they are. May be called twice."""
         if self.is_closing.is_set():
             return
         self.is_closing.set()
@@ -353,20 +368,6 @@ class ShardedCollection:
         self.close()
 
     # -- all shards at once -----------------------------------------------------------------------------------
-
-    def _filter(self, wanted: Wanted, deadline_at: float) -> Filter:
-        """The filter, checked against the fields of all shards: one shard alone may not have them all."""
-        if isinstance(wanted, Filter):
-            return wanted
-        parsed = Filter.parse(wanted)
-        try:
-            parsed.check(self._types)
-        except InvalidRequest:
-            found, missing = every(self.lanes, lambda shard: shard.types, left_s(deadline_at))
-            self._types = merged_types(found.values())
-            if self._types and not missing:  # otherwise nobody can say that there is no such field
-                parsed.check(self._types)
-        return parsed
 
     def _by_owner(self, ids: Sequence[str]) -> dict[str, list[str]]:
         parts: dict[str, list[str]] = {}

@@ -17,8 +17,9 @@ from paceline.vectors.manifest import NAME
 from paceline.vectors.sharded_folder import shard_names
 from paceline.vectors.slots import FILE, SlotMap
 from paceline.vectors.snapshot import restore
+from paceline.vectors.text_follower import FOLDER as TEXTS
 
-_FOLDERS: Final = (LOG, SEGMENTS, DELETED, PREPROCESS)
+_FOLDERS: Final = (LOG, SEGMENTS, DELETED, PREPROCESS, TEXTS)
 
 
 def split(folder: Path) -> None:
