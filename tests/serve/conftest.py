@@ -16,10 +16,15 @@ import uvicorn
 from embedder import HashEmbedder
 from letter_generator import LetterGenerator
 
+from paceline.flow.cache.policy import CachePolicy
+from paceline.flow.cache.tiers import open_tiers
 from paceline.flow.limiter import Limiter, LimitPolicy
 from paceline.serve.asgi import Application
 from paceline.serve.http_protocol import HttpProtocol
 from paceline.serve.policy import AuthPolicy, CompressionPolicy, ServePolicy
+from paceline.vectors.policy import VectorsPolicy
+from paceline.vectors.service import LocalVectors
+from paceline.vectors.store import VectorStore
 
 
 @dataclass
@@ -123,6 +128,15 @@ def house(build: Callable[..., House]) -> House:
 def writing(build: Callable[..., House]) -> House:
     """The same with a generator beside the embedder."""
     return build(generating=True)
+
+
+@pytest.fixture
+def vectors(tmp_path) -> Iterator[LocalVectors]:
+    """An empty folder of collections, with a query cache in memory."""
+    policy = VectorsPolicy()
+    service = LocalVectors(VectorStore(tmp_path / "vectors"), policy, cache=open_tiers(CachePolicy()))
+    yield service
+    asyncio.run(service.close())
 
 
 class _Server(uvicorn.Server):

@@ -78,7 +78,7 @@ def test_without_a_model_it_still_describes_the_api():
 def test_security_is_asked_for_where_there_are_tokens(secured):
     paths = openapi([CARD], secured=secured)["paths"]
 
-    assert paths["/v1/embeddings"]["post"]["security"] == ([{"bearer": []}] if secured else [])
+    assert paths["/v1/embeddings"]["post"]["security"] == ([{"bearer": []}, {"key": []}] if secured else [])
     assert ("401" in paths["/v1/embeddings"]["post"]["responses"]) is secured
     assert paths["/health"]["get"]["security"] == []
 

@@ -150,9 +150,10 @@ def test_a_watch_checks_after_writes_and_tunes_when_it_must(tmp_path: Path) -> N
         watch = RecallWatch(
             made,
             recent,
-            Promise(0.97, every_s=60),
+            Promise(0.97),
             lambda ef, candidates: applied.append((ef, candidates)),
-            clock,
+            every_s=60,
+            clock=clock,
         )
         assert watch.is_due()
         assert watch.check().state == "too few queries"

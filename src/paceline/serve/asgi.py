@@ -16,6 +16,7 @@ from paceline.base.errors import ConfigError, NotFound, PacelineError
 from paceline.base.generate_api import ChatRequest, CompletionRequest, InferenceRequest
 from paceline.base.generation import Generator
 from paceline.base.instruments import Registry
+from paceline.base.vectors_api import VectorService
 from paceline.flow.limiter import Limiter
 from paceline.serve.access_log import AccessLog
 from paceline.serve.admin import Admin
@@ -37,6 +38,7 @@ from paceline.serve.metrics import Metrics, Peers, Stats
 from paceline.serve.policy import AuthPolicy, CompressionPolicy, ServePolicy
 from paceline.serve.problem import MethodNotAllowed
 from paceline.serve.score_route import ScoreRoute
+from paceline.serve.vectors_routes import VectorRoutes
 
 log = logging.getLogger("paceline.serve")
 
@@ -62,6 +64,7 @@ class Application:
         embedders: Iterable[Embedder] = (),
         *,
         generators: Iterable[Generator] = (),
+        vectors: VectorService | None = None,
         policy: ServePolicy,
         auth: AuthPolicy,
         compression: CompressionPolicy,
@@ -74,7 +77,7 @@ class Application:
         admin: Admin | None = None,
         lifespan: Lifespan = nullcontext,
     ) -> None:
-        """`admin` None: there is no `/admin`. `parts` show in `/health` and `stats` in `/metrics`, by area; `lifespan` is entered before the first call.
+        """`vectors` None: their paths say so. `admin` None: there is no `/admin`. `parts` show in `/health` and `stats` in `/metrics`, by area; `lifespan` is entered before the first call.
 
         Raises ConfigError for tokens that cannot be, and for two models of one name.
         """
@@ -100,6 +103,9 @@ class Application:
         stats, parts = dict(stats or {}), dict(parts or {})
         if limiter is not None:
             stats["limiter"], parts["limits"] = limiter.stats, limiter.health
+        if vectors is not None:
+            self.metrics.add_areas(vectors.stats)
+            parts["vectors"] = vectors.health
         for area, read in stats.items():
             self.metrics.add_stats(area, read)
         health = Health(self.entrance, {name: service.health for name, service in models.items()}, parts)
@@ -116,8 +122,14 @@ class Application:
             **self._quick,
             "/v1/score": ScoreRoute(self.metrics.route("/v1/score"), writers, self.entrance),
         }
+        self._vectors = VectorRoutes(vectors, services, self.entrance, self.metrics)
         documents = Documents(
-            models, self.entrance, self.metrics, health, admin=None if admin is None else admin.schemas
+            models,
+            self.entrance,
+            self.metrics,
+            health,
+            admin=None if admin is None else admin.schemas,
+            vectors=vectors is not None,
         )
         self._cold_routes = [*documents.routes, *(admin.routes if admin is not None else ())]
 
@@ -140,9 +152,14 @@ class Application:
         """Serve one connection's request, or the life span of the process."""
         kind = scope["type"]
         if kind == "http":
-            hot = self._hot.get(scope["path"])
-            if hot is not None and scope["method"] == "POST":
+            path, method = scope["path"], scope["method"]
+            hot = self._hot.get(path)
+            found = self._vectors.at(path) if hot is None else None
+            if hot is not None and method == "POST":
                 await hot(scope, receive, send)
+            elif found is not None and method in found[0].routes:
+                place, name = found
+                await place.routes[method].answer(scope, receive, send, name)
             else:
                 await self._cold(scope, receive, send)
         elif kind == "lifespan":
@@ -154,9 +171,11 @@ class Application:
         self, head: Head, body: bytes, client: tuple[str, int] | None, came_at: float
     ) -> tuple[Reply | None, object]:
         """See `http_protocol.QuickApplication`."""
-        route = self._quick.get(head.path)
-        if route is None or self.entrance.draining:
+        if self.entrance.draining:
             return None, None
+        route = self._quick.get(head.path)
+        if route is None:
+            return self._vectors.quick(head, body, client, came_at)
         return route.quick(head.headers, body, client, came_at)
 
     def drain(self) -> None:
@@ -166,9 +185,7 @@ class Application:
     # -- cold paths -------------------------------------------------------------------------------------------
 
     async def _cold(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route, allowed = self._match(scope)
-        # Paths that do not exist share one name: metrics must not grow with what strangers try.
-        path = route.path if route else scope["path"] if allowed else "other"
+        route, allowed, path = self._match(scope)
         call = Call.of(self.entrance, self.metrics.route(path), scope, send)
         try:
             await self._read(call, route, allowed, scope, receive)
@@ -190,16 +207,21 @@ class Application:
                 await call.admit()
             await route.handle(scope, receive, call.send)
 
-    def _match(self, scope: Scope) -> tuple[Route | None, str]:
-        """The route of this path whatever the method, and the methods it takes as an `Allow` value."""
-        if scope["path"] in self._hot:
-            return None, "OPTIONS, POST"
+    def _match(self, scope: Scope) -> tuple[Route | None, str, str]:
+        """The route of this path whatever the method, the methods it takes as an `Allow` value, and its name in metrics."""
+        path = scope["path"]
+        if path in self._hot:
+            return None, "OPTIONS, POST", path
+        found = self._vectors.at(path)
+        if found is not None:
+            return None, found[0].allowed, found[0].path
         for route in self._cold_routes:
             match, child = route.matches(scope)
             if match is not Match.NONE:
                 scope.update(child)
-                return route, ", ".join(sorted({"OPTIONS", *(route.methods or ())}))
-        return None, ""
+                return route, ", ".join(sorted({"OPTIONS", *(route.methods or ())})), route.path
+        # Paths that do not exist share one name: metrics must not grow with what strangers try.
+        return None, "", "other"
 
     # -- life -------------------------------------------------------------------------------------------------
 

@@ -60,7 +60,9 @@ class Tokens:
         if not self._names:
             return ""
         if header is None:
-            raise Unauthorised("no token was sent; send the header `Authorization: Bearer <token>`")
+            raise Unauthorised(
+                "no token was sent; send the header `Authorization: Bearer <token>` or `Api-Key: <token>`"
+            )
         name = self._names.get(self._digest(header))
         if name is not None:
             return name

@@ -19,7 +19,7 @@ from paceline.base.errors import DeadlineExceeded, InvalidRequest, PacelineError
 from paceline.base.timings import Tier
 from paceline.flow.limiter import Verdict
 from paceline.serve.access_log import MAX_PATH, Line
-from paceline.serve.decode import CallerLeft
+from paceline.serve.decode import MSGPACK_TYPES, CallerLeft
 from paceline.serve.entrance import Entrance
 from paceline.serve.http_protocol import BEGUN, EXTENSION, Header
 from paceline.serve.metrics import RouteMetrics
@@ -29,6 +29,7 @@ from paceline.serve.sse import failure
 log = logging.getLogger("paceline.serve")
 
 JSON = (b"content-type", b"application/json")
+MSGPACK = (b"content-type", MSGPACK_TYPES[0])
 PROBLEM = (b"content-type", b"application/problem+json")
 TIER: dict[str, Header] = {
     tier: (b"x-paceline-cache", tier.encode()) for tier in ("miss", "l1", "l2", "l3", "flight", "bypass")
@@ -48,7 +49,7 @@ MAX_TIMEOUT_MS = 86_400_000
 class Told(msgspec.Struct, gc=False):
     """What the access log says of one call beyond its reply. Filled as it becomes known."""
 
-    priority: Priority
+    priority: Priority | None = None
     rows: int | None = None
     prompt_tokens: int | None = None
     tier: Tier | None = None
@@ -70,6 +71,7 @@ class Call:
         "failure",
         "found",
         "headers",
+        "path",
         "replied",
         "request_id",
         "started_at",
@@ -101,6 +103,8 @@ class Call:
         self.replied = False
         self._streaming = False
         self.headers = headers
+        self.path = route.path
+        """As the access log tells it."""
         given = headers.get(b"x-request-id")
         self.request_id = given if given is not None and _sane_id(given) else b"%b-%x" % (_process, _serial())
 
@@ -112,7 +116,7 @@ class Call:
             call: Call = begun["call"]
         else:
             call = cls(entrance, route, dict(scope["headers"]), scope.get("client"), time.monotonic())
-        call._scope, call._send = scope, send
+        call._scope, call._send, call.path = scope, send, scope["path"]
         return call
 
     # -- coming in --------------------------------------------------------------------------------------------
@@ -143,7 +147,10 @@ class Call:
         return True
 
     def _authorise(self) -> str:
-        return self._entrance.tokens.authorise(self.headers.get(b"authorization"))
+        header = self.headers.get(b"authorization")
+        if header is None and b"api-key" in self.headers:
+            header = b"Bearer " + self.headers[b"api-key"]  # how Pinecone's clients send it
+        return self._entrance.tokens.authorise(header)
 
     def _judge(self, verdict: Verdict) -> None:
         self._verdict = verdict
@@ -173,6 +180,11 @@ class Call:
                 param="x-request-timeout-ms",
             )
         return self.started_at + timeout_ms / 1e3
+
+    @property
+    def wants_msgpack(self) -> bool:
+        """Whether the caller accepts MessagePack; JSON otherwise."""
+        return b"msgpack" in self.headers.get(b"accept", b"")
 
     # -- going out --------------------------------------------------------------------------------------------
 
@@ -230,7 +242,7 @@ class Call:
         return Line(
             at=round(time.time() - seconds, 6),
             method=scope["method"] if scope else "POST",
-            path=scope["path"][:MAX_PATH] if scope else self._route.path,
+            path=self.path[:MAX_PATH],
             status=status,
             duration_ms=round(seconds * 1e3, 3),
             request_id=self.request_id.decode(),

@@ -86,9 +86,14 @@ class Decoder(Generic[T]):
         try:
             return read(body)
         except msgspec.ValidationError as error:
-            found = _AT.match(str(error))
-            assert found is not None
-            what, where = found["what"], found["where"]
-            raise InvalidRequest(f"{where or 'body'}: {what}", param=where or None) from None
+            raise invalid(error) from None
         except (ValueError, RecursionError) as error:  # DecodeError and UnicodeDecodeError are ValueErrors
             raise InvalidRequest(f"the body is not {name}: {error}") from None
+
+
+def invalid(error: msgspec.ValidationError) -> InvalidRequest:
+    """The same error as ours, naming the field."""
+    found = _AT.match(str(error))
+    assert found is not None
+    what, where = found["what"], found["where"]
+    return InvalidRequest(f"{where or 'body'}: {what}", param=where or None)

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from paceline.base.errors import PacelineError, all_errors
-from paceline.serve.docs_writer import STYLE, writer
+from paceline.serve import docs_search, docs_writer
 from paceline.serve.problem import STATUS
 
 _FEW = 10
@@ -33,9 +33,11 @@ for(const form of document.forms)form.addEventListener('submit',async event=>{
   const headers={};if(token.value)headers.authorization='Bearer '+token.value;
   if(body)headers['content-type']='application/json';
   const path=form.dataset.path.replace(/{(\\w+)}/g,(_,name)=>encodeURIComponent(form.elements[name].value));
+  const query=new URLSearchParams();
+  for(const field of form.querySelectorAll('[data-query]'))if(field.value)query.append(field.dataset.query,field.value);
   const started=performance.now();
   try{
-    const reply=await fetch(path,{method,headers,body:body&&body.value});
+    const reply=await fetch(path+(query.size?'?'+query:''),{method,headers,body:body&&body.value});
     const text=await reply.text();
     out.innerHTML='<pre></pre>';
     out.firstChild.textContent=`${reply.status} in ${(performance.now()-started).toFixed(1)} ms  `
@@ -55,11 +57,11 @@ def docs_page(description: Mapping[str, Any]) -> bytes:
         if method != "parameters"
     ]
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{escape(told["title"])}</title><link rel="icon" href="data:,"><style>{_STYLE}{STYLE}</style>
+<title>{escape(told["title"])}</title><link rel="icon" href="data:,"><style>{_STYLE}{docs_writer.STYLE}{docs_search.STYLE}</style>
 <h1>{escape(told["title"])} <small>{escape(told["version"])}</small></h1>
 <p>{escape(told["description"])} The same as <a href="openapi.json">openapi.json</a>.</p>
 <p><label>Bearer token <input id="token" type="password" autocomplete="off"></label></p>
-{writer(description)}{"".join(sections)}{_errors()}<script>{_SCRIPT}</script></html>""".encode()
+{docs_writer.writer(description)}{docs_search.searcher(description)}{"".join(sections)}{_errors()}<script>{_SCRIPT}</script></html>""".encode()
 
 
 def _operation(
@@ -77,6 +79,9 @@ def _operation(
         form = f"<textarea spellcheck=false aria-label=Body>{escape(json.dumps(content['example'], indent=2))}</textarea>"
     for parameter in shared:
         form += f'<label>{escape(parameter["name"])} <input name="{escape(parameter["name"])}" value="{escape(parameter["example"])}"></label> '
+    for parameter in operation.get("parameters", []):
+        if parameter.get("in") == "query":
+            form += f'<label>{escape(parameter["name"])} <input data-query="{escape(parameter["name"])}"></label> '
     replies = "".join(
         f"<tr><td>{status}<td>{_prose(_resolved(reply, description)['description'])}"
         for status, reply in operation["responses"].items()
@@ -116,6 +121,8 @@ def _kind(field: Mapping[str, Any], description: Mapping[str, Any]) -> str:
     for either in ("oneOf", "anyOf"):
         if either in field:
             return " | ".join(_kind(choice, description) for choice in field[either])
+    if "prefixItems" in field:
+        return f"[{', '.join(_kind(item, description) for item in field['prefixItems'])}]"
     if field.get("type") == "array":
         return f"list of {_kind(field.get('items', {}), description)}"
     bounds = [f"{sign} {field[key]}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in field]

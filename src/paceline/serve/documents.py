@@ -26,7 +26,7 @@ from paceline.serve.openapi import openapi
 class Documents:
     """The pages and what they show."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that are shown, each given by the application
         self,
         services: Mapping[str, Embedder | Generator],
         entrance: Entrance,
@@ -34,13 +34,18 @@ class Documents:
         health: Health,
         *,
         admin: Mapping[str, Mapping[str, Any]] | None = None,
+        vectors: bool = False,
     ) -> None:
-        """`admin` are the schemas of the settings that may change, where there are administration routes."""
+        """`admin` are the schemas of the settings that may change, where there are administration routes.
+
+        `vectors` says whether there are collections of vectors.
+        """
         self._services = services
         self._entrance = entrance
         self._metrics = metrics
         self._health = health
         self._admin = admin
+        self._vectors = vectors
         self.routes = [
             Route("/", self.landing),
             Route("/v1/models", self.models),
@@ -106,7 +111,12 @@ class Documents:
 
     @functools.cached_property
     def _description(self) -> dict[str, Any]:
-        return openapi(self._cards(), secured=self._entrance.tokens.required, admin=self._admin)
+        return openapi(
+            self._cards(),
+            secured=self._entrance.tokens.required,
+            admin=self._admin,
+            vectors=self._vectors,
+        )
 
     def _cards(self) -> list[ModelCard]:
         return [service.card() for service in self._services.values()]

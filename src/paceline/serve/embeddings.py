@@ -11,9 +11,9 @@ from paceline.base.api import EmbedRequest, ModelCard
 from paceline.base.errors import NotFound, Rejected
 from paceline.base.timings import Timings
 from paceline.embed.result import EmbedResult
-from paceline.serve.call import JSON, TIER, Call, Told
+from paceline.serve.call import JSON, MSGPACK, TIER, Call, Told
 from paceline.serve.compress import compress, negotiate
-from paceline.serve.decode import MSGPACK_TYPES, check_size, read_body
+from paceline.serve.decode import check_size, read_body
 from paceline.serve.departure import unless_left
 from paceline.serve.encode import TURN_TEXTS, embed_reply, embed_reply_in_turns, embed_reply_msgpack
 from paceline.serve.entrance import Entrance
@@ -22,7 +22,6 @@ from paceline.serve.generate_route import GenerateRoute
 from paceline.serve.http_protocol import Header, Reply
 from paceline.serve.metrics import Metrics
 
-_MSGPACK = (b"content-type", MSGPACK_TYPES[0])
 _VARY = (b"vary", b"accept, accept-encoding")
 
 Found: TypeAlias = tuple[EmbedRequest, EmbedResult | None] | tuple[Asked, None]
@@ -159,7 +158,7 @@ class EmbedRoute:
 
     async def _answer(self, call: Call, request: EmbedRequest, result: EmbedResult) -> None:
         """Encode as the caller asked, compress what is large and compresses, and reply."""
-        if len(result.vectors) <= TURN_TEXTS or _wants_msgpack(call):
+        if len(result.vectors) <= TURN_TEXTS or call.wants_msgpack:
             body, content_type = _encoded(call, request, result)
         else:
             body, content_type = await embed_reply_in_turns(result, request.encoding_format), JSON
@@ -187,14 +186,10 @@ class EmbedRoute:
         return headers, negotiate(call.headers.get(b"accept-encoding", b""), compression.algorithms)
 
 
-def _wants_msgpack(call: Call) -> bool:
-    return b"msgpack" in call.headers.get(b"accept", b"")
-
-
 def _encoded(call: Call, request: EmbedRequest, result: EmbedResult) -> tuple[bytes, Header]:
     """The body in one go, and its content type."""
-    if _wants_msgpack(call):
-        return embed_reply_msgpack(result), _MSGPACK
+    if call.wants_msgpack:
+        return embed_reply_msgpack(result), MSGPACK
     return embed_reply(result, request.encoding_format), JSON
 
 

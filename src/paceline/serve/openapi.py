@@ -26,6 +26,7 @@ from paceline.serve.openapi_parts import (
     schema_of,
     security,
 )
+from paceline.serve.openapi_vectors import vector_paths
 from paceline.serve.problem import STATUS, TITLE
 
 _PARTS: dict[str, Callable[..., Part]] = {"embed": embed_part, "generate": generate_part}
@@ -40,9 +41,13 @@ _ON_ERROR = {
 
 
 def openapi(
-    cards: Sequence[ModelCard], *, secured: bool, admin: Mapping[str, Mapping[str, Any]] | None = None
+    cards: Sequence[ModelCard],
+    *,
+    secured: bool,
+    admin: Mapping[str, Mapping[str, Any]] | None = None,
+    vectors: bool = False,
 ) -> dict[str, Any]:
-    """The document as plain dicts; `secured` says whether a bearer token is needed.
+    """The document as plain dicts; `secured` says whether a token is needed, `vectors` whether there are collections.
 
     `admin` are the schemas of the settings that may change, where there are administration routes.
     """
@@ -64,13 +69,23 @@ def openapi(
         paths |= part.paths
     schemas["InferRequest"] = _any_task(parts)
     paths["/v1/infer"] = {"post": _infer(parts, secured=secured)}
+    if vectors:
+        more, places = vector_paths(secured=secured)
+        schemas |= more
+        paths |= places
     paths |= _documents(cards[0].id if cards else "all-MiniLM-L6-v2", secured=secured)
     schemes = {
         "bearer": {
             "type": "http",
             "scheme": "bearer",
             "description": "`auth.token` or one of `auth.tokens`.",
-        }
+        },
+        "key": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Api-Key",
+            "description": "The same token, as Pinecone's clients send it.",
+        },
     }
     if admin is not None:
         paths |= admin_paths()

@@ -73,8 +73,8 @@ def schema_of(name: str) -> dict[str, Any]:
 
 
 def security(*, secured: bool) -> list[dict[str, list[str]]]:
-    """Whether a bearer token is needed."""
-    return [{"bearer": []}] if secured else []
+    """Whether a token is needed, in either of two headers."""
+    return [{"bearer": []}, {"key": []}] if secured else []
 
 
 def headers(*names: str) -> dict[str, Any]:

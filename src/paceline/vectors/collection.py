@@ -301,6 +301,18 @@ class Collection:
         """Number of the last write that searches see; the same number, the same answers."""
         return self._state.view.version
 
+    @property
+    def records(self) -> int:
+        """How many there are."""
+        return self._view().live
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What is wrong: segments set aside, what the upkeep could not do at its last try."""
+        found = {f"segment {number}": why for number, why in self._files.damaged.items()}
+        found |= {name: error.message for name, error in dict(self._upkeep.troubles).items()}
+        return found
+
     def stats(self) -> CollectionStats:
         """Counts, sizes, and what is wrong."""
         return stats_of(self._view(), self._files, self._log, self._upkeep.troubles)

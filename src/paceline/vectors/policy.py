@@ -13,6 +13,7 @@ from paceline.vectors.metric import Metric
 from paceline.vectors.preprocess import Reduction
 
 Fsync = Literal["always", "interval", "never"]
+Backend = Literal["paceline", "qdrant", "pgvector"]
 Rescore = Literal["none", "fp16", "bf16", "fp32"]
 
 
@@ -95,6 +96,7 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Vectors that a search looks at, at least, unless it says otherwise.",
             ge=1,
             le=10_000,
+            live=True,
             tune=True,
             quality=True,
             cost="latency",
@@ -107,6 +109,7 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Best vectors that are scored again on the finer copy.",
             ge=0,
             le=1024,
+            live=True,
             tune=True,
             quality=True,
             cost="latency",
@@ -178,8 +181,38 @@ class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VectorsPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the collections of a store work."""
+    """Where collections are, and how they work."""
 
+    folder: Annotated[str, knob("Folder of the collections; empty: the server keeps none.")] = ""
+    collection: Annotated[str, knob("Collection that is meant when several exist and none is named.")] = (
+        "default"
+    )
+    backend: Annotated[
+        Backend,
+        knob("What keeps the collections: Paceline in `folder`, or a Qdrant or PostgreSQL server at `url`."),
+    ] = "paceline"
+    url: Annotated[str, knob("Address of the other store.")] = ""
+    api_key: Annotated[str, knob("Key of the other store.", secret=True)] = ""
+    threads: Annotated[
+        int,
+        knob(
+            "Threads that read for callers at the same time, and as many that write.",
+            ge=1,
+            le=256,
+            unit="threads",
+            cost="cpu",
+        ),
+    ] = 8
+    recheck_s: Annotated[
+        float,
+        knob(
+            "Least time between two checks of a promised recall; without a write in between there is none.",
+            ge=1,
+            unit="s",
+            live=True,
+            cost="cpu",
+        ),
+    ] = 600.0
     durability: DurabilityPolicy = DurabilityPolicy()
     search: SearchPolicy = SearchPolicy()
     upkeep: UpkeepPolicy = UpkeepPolicy()

@@ -1,0 +1,166 @@
+"""An open collection with what serving it needs: its cache, the queries asked last, its pace, its promise: `Held`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from paceline.base.errors import InvalidRequest, NotFound
+from paceline.base.vectors_api import CollectionCard, Queried, Query
+from paceline.vectors.collection import Collection
+from paceline.vectors.held_recall import HeldRecall
+from paceline.vectors.identity import leave_identity, take_identity
+from paceline.vectors.metric import Floats
+from paceline.vectors.query_cache import QueryCache
+from paceline.vectors.recent_queries import RecentQueries
+from paceline.vectors.wire import queried_of, vector_of
+
+QUICK_S: Final = 1e-3
+"""A search that is expected to take less runs on the event loop, where handing it to a thread and back would take as long
+again (60 to 150 us, and more under load); one that takes more would keep other requests waiting."""
+_QUICK_K: Final = 1000
+_MOST_S: Final = 4 * QUICK_S
+_WEIGHT: Final = 0.1
+"""Of the last search in the running mean."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A query as it is run: its numbers (None if they are those of a record), and the setting in force."""
+
+    query: Query
+    vector: Floats | None
+    ef: int
+    candidates: int
+
+
+class Held:
+    """Belongs to one event loop, but for `search` and `recall`, which any thread may use."""
+
+    def __init__(  # noqa: PLR0913 - keywords
+        self,
+        name: str,
+        collection: Collection,
+        folder: Path,
+        *,
+        cache_of: Callable[[str], QueryCache | None],
+        recheck_s: float,
+        ending: threading.Event,
+    ) -> None:
+        """`cache_of` an identity; a check of the promise is given up when `ending` is set. StorageDamaged."""
+        self.name = name
+        self.collection = collection
+        self.folder = folder
+        self.recent = RecentQueries(collection.schema.dimensions)
+        self.recall = HeldRecall(collection, self.recent, folder, recheck_s=recheck_s, ending=ending)
+        self._identity = take_identity(folder)
+        self.cache = cache_of(self._identity)
+        self.queries_total = 0
+        self.inline_total = 0
+        self._means_s: dict[bool, float] = {}
+        """Of searches without and with a filter."""
+
+    def asked(self, query: Query) -> Asked:
+        """The query, checked, and what is in force: what it says, else what was tuned, else the policy."""
+        if query.vector is None and query.id is None:
+            raise InvalidRequest("a query has neither vector nor id; send one of them", param="vector")
+        if query.vector is not None and query.id is not None:
+            raise InvalidRequest("a query has both vector and id; send one of them", param="id")
+        if query.text is not None:
+            raise InvalidRequest(
+                f"collection {self.name!r} has no index of words; search by vector alone", param="text"
+            )
+        vector = None
+        if query.vector is not None:
+            vector = vector_of(query.vector, self.collection.schema, "vector")
+        policy, kept = self.collection.policy.search, self.recall.kept
+        ef, candidates = policy.ef, policy.candidates
+        if (
+            kept is not None and query.top_k <= kept.promise.k
+        ):  # more results need more than was tuned for fewer
+            ef, candidates = kept.ef, kept.candidates
+        return Asked(
+            query,
+            vector,
+            ef if query.ef is None else query.ef,
+            candidates if query.candidates is None else query.candidates,
+        )
+
+    def key(self, asked: Asked) -> bytes:
+        """That of the answer, as the collection is now."""
+        assert self.cache is not None
+        return self.cache.key(
+            asked.query,
+            asked.vector,
+            ef=asked.ef,
+            candidates=asked.candidates,
+            version=self.collection.version,
+        )
+
+    def is_quick(self, asked: Asked) -> bool:
+        """Whether the search is sure enough to be short for the event loop: by what the last ones took."""
+        query = asked.query
+        mean_s = self._means_s.get(query.filter is not None, QUICK_S)
+        return mean_s < QUICK_S and not query.exact and max(query.top_k, asked.ef) <= _QUICK_K
+
+    def search(self, asked: Asked) -> Queried:
+        """The answer, made anew. InvalidRequest, NotFound if there is no record of the id."""
+        query, vector = asked.query, asked.vector
+        if vector is None:
+            assert query.id is not None
+            vector = _vector_of_record(self.collection, query.id, query.namespace)
+        started = time.perf_counter()
+        found = self.collection.query(
+            vector,
+            query.top_k,
+            filter=query.filter,
+            namespace=query.namespace,
+            ef=asked.ef,
+            candidates=asked.candidates,
+            include_metadata=query.include_metadata,
+            include_vectors=query.include_values,
+            exact=query.exact,
+        )[0]
+        took_s = time.perf_counter() - started
+        if not query.exact and asked.ef <= _QUICK_K:
+            kind = query.filter is not None
+            took_s = min(took_s, _MOST_S)  # the first one may take seconds, and says nothing of the next
+            self._means_s[kind] = self._means_s.get(kind, took_s) * (1 - _WEIGHT) + took_s * _WEIGHT
+        self.recent.add(vector, query.namespace)
+        return queried_of(found, query.namespace, {}, packed=type(query.vector) is str)
+
+    def card(self) -> CollectionCard:
+        """As it is listed."""
+        schema, policy, kept = self.collection.schema, self.collection.policy.search, self.recall.kept
+        return CollectionCard(
+            name=self.name,
+            dimension=schema.dimensions,
+            metric=schema.metric,
+            precision=schema.precision,
+            records=self.collection.records,
+            version=self.collection.version,
+            ef=policy.ef if kept is None else kept.ef,
+            candidates=policy.candidates if kept is None else kept.candidates,
+            promise=self.recall.text(),
+        )
+
+    def leave(self) -> None:
+        """Answers that are kept are found again after the next opening; to be called after the last write."""
+        leave_identity(self.folder, self._identity)
+
+    def forget(self) -> None:
+        """They are not: the last writes may be lost."""
+        take_identity(self.folder)
+
+
+def _vector_of_record(collection: Collection, name: str, namespace: str) -> Floats:
+    """That of one record (d,). NotFound."""
+    record = collection.fetch([name], namespace=namespace).get(name)
+    if record is None:
+        raise NotFound(f"no record {name!r} in namespace {namespace!r}; query by vector instead", param="id")
+    vector: Floats = record.vector
+    return vector

@@ -1,0 +1,168 @@
+"""What is asked of a collection, but searches, done: each takes what was asked and gives the answer. They may block."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import heapq
+from typing import Any, Final
+
+import msgspec
+
+from paceline.base import vectors_api as api
+from paceline.base.errors import InvalidRequest
+from paceline.vectors.collection import Collection
+from paceline.vectors.held import Held
+from paceline.vectors.policy import Schema
+from paceline.vectors.record import checked_namespace
+from paceline.vectors.store import VectorStore
+from paceline.vectors.wire import METRICS, fetched_of, records_of, rows_of, vector_of
+
+TEXT_FIELD: Final = "text"
+
+
+def upsert(collection: Collection, asked: api.Upsert) -> api.Upserted:
+    """Write records; all or none."""
+    records = records_of(asked.vectors, asked.namespace, collection.schema, TEXT_FIELD)
+    try:
+        return api.Upserted(upserted_count=collection.upsert(records))
+    except InvalidRequest as error:
+        raise _named_as_sent(error) from None
+
+
+def _named_as_sent(error: InvalidRequest) -> InvalidRequest:
+    """The same error with the names of the request."""
+    if error.param is None:
+        return error
+    return type(error)(
+        error.message.replace("records[", "vectors["), param=error.param.replace("records[", "vectors[")
+    )
+
+
+def update(collection: Collection, asked: api.Update) -> api.Updated:
+    """Change a record."""
+    if asked.values is None and asked.set_metadata is None:
+        raise InvalidRequest(
+            "an update changes nothing; send values, setMetadata, or both", param="setMetadata"
+        )
+    vector = None if asked.values is None else vector_of(asked.values, collection.schema, "values")
+    collection.update(asked.id, metadata=asked.set_metadata, vector=vector, namespace=asked.namespace)
+    return api.Updated()
+
+
+def delete(collection: Collection, asked: api.Delete) -> api.Deleted:
+    """Delete records."""
+    if (asked.ids is not None) + (asked.filter is not None) + asked.delete_all != 1:
+        raise InvalidRequest("say what to delete: one of ids, filter, deleteAll", param="ids")
+    count = collection.delete(
+        asked.ids, filter=asked.filter, namespace=asked.namespace, everything=asked.delete_all
+    )
+    return api.Deleted(deleted_count=count)
+
+
+def fetch(collection: Collection, asked: api.Fetch) -> api.Fetched:
+    """Read records."""
+    records = collection.fetch(asked.ids, namespace=asked.namespace, include_vectors=asked.include_values)
+    return fetched_of(records, asked.namespace)
+
+
+def list_ids(collection: Collection, asked: api.ListIds) -> api.Listed:
+    """A page of ids, in order; goes through all names, as they are kept in none."""
+    after = "" if asked.pagination_token is None else _id_of(asked.pagination_token)
+    namespace = checked_namespace(asked.namespace)
+    names = (
+        name
+        for space, name in collection.all_keys()
+        if space == namespace and name > after and name.startswith(asked.prefix)
+    )
+    page = heapq.nsmallest(asked.limit + 1, names)
+    more = len(page) > asked.limit
+    page = page[: asked.limit]
+    return api.Listed(
+        vectors=[api.ListedId(id=name) for name in page],
+        namespace=namespace,
+        pagination=api.Page(next=_token_of(page[-1])) if more else None,
+    )
+
+
+def _token_of(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode()
+
+
+def _id_of(token: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(token).decode()
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(
+            f"paginationToken is {token[:60]!r}, which no page gave; send `next` of the page before",
+            param="paginationToken",
+        ) from None
+
+
+def describe(name: str, collection: Collection) -> api.Described:
+    """Counts and sizes."""
+    stats = collection.stats()
+    return api.Described(
+        namespaces={
+            space: api.NamespaceCount(vector_count=count) for space, count in sorted(stats.namespaces.items())
+        },
+        dimension=stats.dimensions,
+        total_vector_count=stats.records,
+        metric=collection.schema.metric,
+        collection=name,
+        version=stats.version,
+        details=msgspec.to_builtins(stats, str_keys=True),
+    )
+
+
+def compact(held: Held) -> api.CollectionCard:
+    """Join all segments."""
+    held.collection.compact()
+    return held.card()
+
+
+def verify(collection: Collection) -> api.Verified:
+    """Read all files."""
+    return api.Verified(damaged={str(number): why for number, why in collection.verify().items()})
+
+
+def reencode(held: Held, asked: api.Reencode) -> api.CollectionCard:
+    """Hold the vectors in another precision."""
+    raise InvalidRequest(
+        f"collection {held.name!r} stays in its precision; make one in {asked.precision} and load it again",
+        param="precision",
+    )
+
+
+def reshard(held: Held, asked: api.Reshard) -> api.Resharded:
+    """Spread the collection over other shards."""
+    raise InvalidRequest(
+        f"collection {held.name!r} is not in shards; make one of {asked.shards} and load it again",
+        param="shards",
+    )
+
+
+def create(store: VectorStore, asked: api.CreateCollection) -> None:
+    """Make a collection, of one shard."""
+    if asked.shards > 1:
+        raise InvalidRequest(f"{asked.shards} shards; a collection of this store has one", param="shards")
+    schema, sample = schema_of(asked)
+    store.create(asked.name, schema, sample=sample)
+
+
+def schema_of(asked: api.CreateCollection) -> tuple[Schema, Any]:
+    """What a collection is made with, and the sample that it learns from."""
+    if asked.dimension < 1:
+        raise InvalidRequest(
+            "dimension is 0; say how many numbers the vectors have, or ask a server that embeds",
+            param="dimension",
+        )
+    schema = Schema(
+        dimensions=asked.dimension,
+        metric=METRICS[asked.metric],
+        precision=asked.precision,
+        rescore=asked.rescore,
+        reduction=asked.reduction,
+        kept=asked.kept,
+    )
+    return schema, None if asked.sample is None else rows_of(asked.sample, schema, "sample")
