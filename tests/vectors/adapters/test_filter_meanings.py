@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 import qdrant_edge as edge
+from postgres import postgres_url  # noqa: F401 - a fixture
 
 from paceline.base.errors import InvalidRequest
 from paceline.base.vectors_api import CreateCollection, Delete, DropCollection, Query, Upsert, VectorItem
+from paceline.vectors import filter_nodes
 from paceline.vectors.adapters import open_adapter
 from paceline.vectors.adapters.qdrant_filter import condition_of
-from paceline.vectors import filter_nodes
 from paceline.vectors.filters import Filter
-from postgres import postgres_url  # noqa: F401 - a fixture
+from paceline.vectors.policy import VectorsPolicy
 
 DOCUMENTS: list[dict[str, Any]] = [
     {},
@@ -74,7 +75,7 @@ def test_postgres_passes_whom_the_twin_passes(postgres_url: str) -> None:  # noq
     """Every filter, in SQL on jsonb, and what comes back is what was sent."""
 
     async def found() -> list[list[int]]:
-        async with open_adapter("pgvector", postgres_url) as service:
+        async with open_adapter(VectorsPolicy(backend="pgvector", url=postgres_url)) as service:
 
             async def ask(asked: Any) -> Any:
                 return await service.answer(asked, deadline_at=time.monotonic() + 30)

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal, get_args
 
 from paceline.base.errors import ConfigError
 from paceline.base.vectors_api import VectorService
-from paceline.flow.retry import RetryPolicy
-
-Kind = Literal["qdrant", "pgvector"]
+from paceline.vectors.policy import VectorsPolicy
 
 
 @asynccontextmanager
-async def open_adapter(  # noqa: PLR0913 - keywords, each with a default
-    kind: str,
-    url: str,
-    api_key: str = "",
-    *,
-    collection: str = "",
-    connections: int = 16,
-    retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-) -> AsyncIterator[VectorService]:
-    """The store at `url` for as long as the block runs, on the running event loop.
+async def open_adapter(policy: VectorsPolicy) -> AsyncIterator[VectorService]:
+    """The store at `policy.url` for as long as the block runs, on the running event loop.
 
-    `url` is http(s)://HOST:PORT of Qdrant, or postgresql://USER@HOST/DATABASE; `api_key` is Qdrant's key or the database's
-    password. `collection` is meant where none is named. The store need not be up yet: health tells. ConfigError for a
-    kind or an address that cannot be, and a package that is missing.
+    The url is http(s)://HOST:PORT of Qdrant, or postgresql://USER@HOST/DATABASE, and `api_key` Qdrant's key or the
+    database's password; there are `threads` connections at most. The store need not be up yet: `health` tells.
+    ConfigError for a backend or an address that cannot be, and a package that is missing.
     """
-    if kind == "qdrant":
+    if policy.backend == "qdrant":
         from paceline.vectors.adapters.qdrant import Qdrant  # noqa: PLC0415 - only what is used
 
-        async with Qdrant.open(
-            url, api_key, collection=collection, connections=connections, retry=retry
-        ) as qdrant:
+        async with Qdrant.open(policy) as qdrant:
             yield qdrant
-    elif kind == "pgvector":
+    elif policy.backend == "pgvector":
         try:
             from paceline.vectors.adapters.pgvector import PgVector  # noqa: PLC0415 - an extra
         except ImportError as error:
@@ -44,11 +31,10 @@ async def open_adapter(  # noqa: PLR0913 - keywords, each with a default
                 f"vectors.backend = 'pgvector' needs psycopg ({error}): pip install 'paceline[pgvector]'",
                 param="vectors.backend",
             ) from error
-        async with PgVector.open(
-            url, api_key, collection=collection, connections=connections, retry=retry
-        ) as pgvector:
+        async with PgVector.open(policy) as pgvector:
             yield pgvector
     else:
         raise ConfigError(
-            f"vectors.backend = {kind!r} is none of {', '.join(get_args(Kind))}", param="vectors.backend"
+            f"vectors.backend = {policy.backend!r} is no other store; use qdrant or pgvector",
+            param="vectors.backend",
         )

@@ -9,17 +9,18 @@ from typing import Any, Final
 import msgspec
 
 from paceline.base.errors import InvalidRequest, NotFound
-from paceline.base.vectors_api import MOST_K, CreateCollection, Delete, Query, Upsert
+from paceline.base.vectors_api import MOST_K, CreateCollection, Delete, DropCollection, Query, Update, Upsert
 from paceline.vectors.batch import checked_keys, without_doubles
 from paceline.vectors.metadata import checked_metadata
-from paceline.vectors.metric import Floats, normalised
+from paceline.vectors.metric import Floats
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import checked_id, checked_namespace, packed_metadata
-from paceline.vectors.wire import METRICS, records_of, vector_of
+from paceline.vectors.wire import METRICS, records_of
 
 TEXT_FIELD: Final = "text"
 """Field of the metadata that a record's text goes to."""
 MOST_EF: Final = 10_000
+_SHOWN: Final = 12
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -31,15 +32,6 @@ class Sent(msgspec.Struct, frozen=True, eq=False):
     metadata: list[Mapping[str, Any]]
 
 
-def entered_vector(values: Any, schema: Schema, param: str) -> Floats:
-    """A vector (d,) as it is stored and searched for: of length one under cosine, as our own store has it."""
-    return _entered(vector_of(values, schema, param), schema)
-
-
-def _entered(vector: Floats, schema: Schema) -> Floats:
-    return normalised(vector[None, :])[0] if schema.metric == "cosine" else vector
-
-
 def sent_of(asked: Upsert, schema: Schema) -> Sent:
     """The records of a write. InvalidRequest names the one at fault."""
     records = records_of(asked.vectors, checked_namespace(asked.namespace), schema, TEXT_FIELD)
@@ -49,7 +41,7 @@ def sent_of(asked: Upsert, schema: Schema) -> Sent:
     without_doubles([(record.namespace, record.id) for record in records])
     return Sent(
         [record.id for record in records],
-        [_entered(record.vector, schema) for record in records],
+        [record.vector for record in records],
         [record.metadata or {} for record in records],
     )
 
@@ -78,7 +70,7 @@ def check_query(asked: Query, store: str) -> None:
     if asked.text is not None:
         raise InvalidRequest(
             f"{store} ranks by vectors only through this server; send no text, or keep the collection in our own store "
-            "(vectors.backend = 'local')",
+            "(vectors.backend = 'paceline')",
             param="text",
         )
     if (asked.vector is None) == (asked.id is None):
@@ -123,23 +115,37 @@ def checked_name(name: str, param: str = "name") -> str:
     return name
 
 
-def named(collection: str, default: str, names: Iterable[str]) -> str:
-    """The collection that is meant: the one named, the setting's, or the only one there is."""
-    if collection or default:
-        return checked_name(collection or default, "collection")
+def meant(default: str, names: Iterable[str]) -> str:
+    """The collection that is asked where none is named: the setting's, or the only one there is. NotFound."""
     there = sorted(names)
-    if not there:
-        raise NotFound("there is no collection; create one", param="collection")
-    if len(there) > 1:
+    if default in there:
+        return default
+    if len(there) == 1:
+        return there[0]
+    listed = ", ".join(there[:_SHOWN]) or "none; create one"
+    raise NotFound(
+        f"no collection is named, and there is no {default!r}; there are: {listed}", param="collection"
+    )
+
+
+def check_drop(asked: DropCollection) -> None:
+    """InvalidRequest unless the collection is named: nobody drops by leaving something out."""
+    if not asked.collection:
+        raise InvalidRequest("no collection is named; what is dropped must be", param="collection")
+
+
+def check_update(asked: Update) -> None:
+    """InvalidRequest if it says nothing."""
+    checked_id(asked.id)
+    checked_namespace(asked.namespace)
+    if asked.values is None and asked.set_metadata is None:
         raise InvalidRequest(
-            f"say which collection: there are {', '.join(there[:12])}; or set vectors.collection",
-            param="collection",
+            "an update changes nothing; send values, setMetadata, or both", param="setMetadata"
         )
-    return there[0]
 
 
 def refused(asked: Any, instead: Mapping[type[Any], str], store: str) -> InvalidRequest:
     """The error for what a store is not asked through us; `instead` says what to use there."""
     kind = type(asked)
-    way = instead.get(kind, "use our own store (vectors.backend = 'local')")
+    way = instead.get(kind, "use our own store (vectors.backend = 'paceline')")
     return InvalidRequest(f"{kind.__name__} is not done by {store} through this server; {way}")

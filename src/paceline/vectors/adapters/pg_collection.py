@@ -39,9 +39,7 @@ class PgCollection(msgspec.Struct, frozen=True):
 
     def statement(self, text: str) -> Composed:
         """SQL with {table}, {type} and {distance} of this collection; `text` is a literal of our own."""
-        return SQL(text).format(
-            table=self.table, type=self.type, distance=_DISTANCES[self.schema.metric]
-        )
+        return SQL(text).format(table=self.table, type=self.type, distance=_DISTANCES[self.schema.metric])
 
     def created(self) -> list[Composed]:
         """The statements that make it."""

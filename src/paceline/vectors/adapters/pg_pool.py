@@ -29,6 +29,7 @@ Connection = AsyncConnection[tuple[Any, ...]]
 
 OLDEST: Final = (0, 8)
 """The first pgvector whose index goes on searching when a filter took what it found."""
+RETRY: Final = RetryPolicy(attempts=3, first_wait_s=0.05, max_wait_s=1.0)
 CONNECT_S: Final = 5
 _LOST: Final = (
     errors.AdminShutdown,
@@ -50,7 +51,7 @@ _LOCK: Final = 0x7061_6365
 class PgPool:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str, password: str, *, connections: int, retry: RetryPolicy) -> None:
+    def __init__(self, url: str, password: str, *, connections: int, retry: RetryPolicy = RETRY) -> None:
         """Opens no connection yet. ConfigError for an address that is none."""
         parts = urlsplit(url)
         if parts.scheme not in {"postgresql", "postgres"}:

@@ -46,14 +46,14 @@ from paceline.base.vectors_api import (
     VectorItem,
     Verify,
 )
-from paceline.flow.retry import RetryPolicy
 from paceline.vectors.adapters.foreign import (
     changes_of,
     check_delete,
+    check_drop,
     check_query,
+    check_update,
     checked_ids,
-    entered_vector,
-    named,
+    meant,
     refused,
     schema_of_wish,
     sent_of,
@@ -62,8 +62,9 @@ from paceline.vectors.adapters.pg_collection import PgCollection, held_schema, m
 from paceline.vectors.adapters.pg_pool import Connection, PgPool
 from paceline.vectors.adapters.sql_filter import condition_of
 from paceline.vectors.filters import Filter
-from paceline.vectors.policy import Schema
+from paceline.vectors.policy import Schema, VectorsPolicy
 from paceline.vectors.record import checked_namespace
+from paceline.vectors.wire import vector_of
 
 _EF: Final = 100
 """Vectors looked at where the query says nothing, as in our own store; pgvector's default is 40."""
@@ -84,7 +85,7 @@ _INSTEAD: Final[Mapping[type[Any], str]] = {
 class PgVector:
     """Collections in one database. Belongs to one event loop."""
 
-    def __init__(self, pool: PgPool, collection: str = "") -> None:
+    def __init__(self, pool: PgPool, collection: str) -> None:
         self._pool = pool
         self._default = collection
         self._known: dict[str, PgCollection] = {}
@@ -104,14 +105,12 @@ class PgVector:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, url: str, password: str, *, collection: str, connections: int, retry: RetryPolicy
-    ) -> AsyncIterator[Self]:
+    async def open(cls, policy: VectorsPolicy) -> AsyncIterator[Self]:
         """For as long as the block runs. ConfigError for an address that is none."""
-        pool = PgPool(url, password, connections=connections, retry=retry)
+        pool = PgPool(policy.url, policy.api_key, connections=policy.threads)
         await pool.open()
         try:
-            yield cls(pool, collection)
+            yield cls(pool, policy.collection)
         finally:
             await pool.close()
 
@@ -161,11 +160,9 @@ class PgVector:
 
     async def _update(self, connection: Connection, asked: Update) -> Updated:
         of = await self._collection(connection, asked.collection)
-        checked_ids([asked.id], asked.namespace)
+        check_update(asked)
         kept, gone = changes_of(asked.set_metadata)
-        vector = (
-            None if asked.values is None else vector_text(entered_vector(asked.values, of.schema, "values"))
-        )
+        vector = None if asked.values is None else vector_text(vector_of(asked.values, of.schema, "values"))
         done = await connection.execute(
             of.statement(
                 "UPDATE {table} SET embedding = COALESCE(%s::{type}, embedding),"
@@ -263,7 +260,7 @@ class PgVector:
 
     async def _asked_vector(self, connection: Connection, of: PgCollection, asked: Query) -> str:
         if asked.vector is not None:
-            return vector_text(entered_vector(asked.vector, of.schema, "vector"))
+            return vector_text(vector_of(asked.vector, of.schema, "vector"))
         found = await connection.execute(
             of.statement("SELECT embedding::text FROM {table} WHERE namespace = %s AND id = %s"),
             (asked.namespace, asked.id),
@@ -323,6 +320,7 @@ class PgVector:
         return of.card(await _count(connection, of))
 
     async def _drop(self, connection: Connection, asked: DropCollection) -> Dropped:
+        check_drop(asked)
         of = await self._collection(connection, asked.collection)
         self._known.pop(of.name, None)
         await connection.execute("DELETE FROM paceline._collections WHERE name = %s", (of.name,))
@@ -330,14 +328,13 @@ class PgVector:
         return Dropped()
 
     async def _collection(self, connection: Connection, wanted: str) -> PgCollection:
-        names: list[str] = []
-        if not (wanted or self._default):
-            found = await connection.execute("SELECT name FROM paceline._collections")
-            names = [name async for (name,) in found]
-        name = named(wanted, self._default, names)
+        name = wanted or self._default
         known = self._known.get(name)
         if known is not None:
             return known
+        if not wanted:
+            found = await connection.execute("SELECT name FROM paceline._collections")
+            name = meant(name, [one async for (one,) in found])
         found = await connection.execute(
             "SELECT name, dimensions, metric, precision FROM paceline._collections WHERE name = %s", (name,)
         )

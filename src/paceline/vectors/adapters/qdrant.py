@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import numpy as np
 
@@ -50,14 +50,15 @@ from paceline.base.vectors_api import (
     VectorItem,
     Verify,
 )
-from paceline.flow.retry import RetryPolicy
 from paceline.vectors.adapters.foreign import (
     changes_of,
     check_delete,
+    check_drop,
     check_query,
+    check_update,
     checked_ids,
-    entered_vector,
-    named,
+    checked_name,
+    meant,
     refused,
     schema_of_wish,
     sent_of,
@@ -66,7 +67,9 @@ from paceline.vectors.adapters.qdrant_collection import QdrantCollection, body_o
 from paceline.vectors.adapters.qdrant_filter import Condition, condition_of, path_of
 from paceline.vectors.adapters.qdrant_rest import QdrantRest
 from paceline.vectors.filters import Filter
+from paceline.vectors.policy import VectorsPolicy
 from paceline.vectors.record import checked_namespace
+from paceline.vectors.wire import vector_of
 
 _IDS: Final = uuid.UUID("6b7e3b8e-1c61-5f0e-9d8f-0f6f0d0c7a11")
 """Our namespace of UUIDv5: another would lose sight of all records."""
@@ -86,7 +89,7 @@ _INSTEAD: Final[Mapping[type[Any], str]] = {
 class Qdrant:
     """Collections of one Qdrant. Belongs to one event loop."""
 
-    def __init__(self, rest: QdrantRest, collection: str = "") -> None:
+    def __init__(self, rest: QdrantRest, collection: str) -> None:
         self._rest = rest
         self._default = collection
         self._known: dict[str, QdrantCollection] = {}
@@ -106,13 +109,11 @@ class Qdrant:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, url: str, api_key: str, *, collection: str, connections: int, retry: RetryPolicy
-    ) -> AsyncIterator[Self]:
+    async def open(cls, policy: VectorsPolicy) -> AsyncIterator[Self]:
         """For as long as the block runs. ConfigError for an address that is none."""
-        rest = QdrantRest(url, api_key, connections=connections, retry=retry)
+        rest = QdrantRest(policy.url, policy.api_key, connections=policy.threads)
         try:
-            yield cls(rest, collection)
+            yield cls(rest, policy.collection)
         finally:
             await rest.close()
 
@@ -158,10 +159,10 @@ class Qdrant:
 
     async def _update(self, asked: Update, deadline_at: float) -> Updated:
         of = await self._collection(asked.collection, deadline_at)
-        checked_ids([asked.id], asked.namespace)
+        check_update(asked)
         point = _point_id(asked.namespace, asked.id)
         kept, gone = changes_of(asked.set_metadata)
-        vector = None if asked.values is None else entered_vector(asked.values, of.schema, "values")
+        vector = None if asked.values is None else vector_of(asked.values, of.schema, "values")
         steps: list[dict[str, Any]] = []
         if vector is not None:
             steps.append({"update_vectors": {"points": [{"id": point, "vector": vector}]}})
@@ -242,7 +243,7 @@ class Qdrant:
         of = await self._collection(asked.collection, deadline_at)
         if asked.id is None:
             assert asked.vector is not None
-            vector = entered_vector(asked.vector, of.schema, "vector")
+            vector = vector_of(asked.vector, of.schema, "vector")
         else:  # by its vector: asked by a point's id, Qdrant leaves that point out
             found = await self._points(
                 of, [_point_id(asked.namespace, asked.id)], deadline_at, metadata=False
@@ -324,6 +325,7 @@ class Qdrant:
         return of.card(await self._count(of, None, deadline_at))
 
     async def _drop(self, asked: DropCollection, deadline_at: float) -> Dropped:
+        check_drop(asked)
         of = await self._collection(asked.collection, deadline_at)
         self._known.pop(of.name, None)
         await self._rest.send("DELETE", of.path, None, deadline_at)
@@ -336,11 +338,11 @@ class Qdrant:
         return [one["name"] for one in reply["collections"]]
 
     async def _collection(self, wanted: str, deadline_at: float) -> QdrantCollection:
-        is_named = wanted or self._default
-        name = named(wanted, self._default, [] if is_named else await self._names(deadline_at))
+        name = wanted or self._default
         known = self._known.get(name)
         if known is not None:
             return known
+        name = checked_name(wanted, "collection") if wanted else meant(name, await self._names(deadline_at))
         of = QdrantCollection.of_reply(
             name, await self._rest.get("collections", name, deadline_at=deadline_at)
         )

@@ -22,6 +22,7 @@ from paceline.base.errors import (
 from paceline.flow.retry import RetryPolicy
 from paceline.vectors.adapters.store_calls import StoreCalls
 
+RETRY: Final = RetryPolicy(attempts=3, first_wait_s=0.05, max_wait_s=1.0)
 CONNECT_S: Final = 5.0
 _SHOWN: Final = 300
 
@@ -29,7 +30,7 @@ _SHOWN: Final = 300
 class QdrantRest:
     """A pool of connections to one Qdrant."""
 
-    def __init__(self, url: str, api_key: str, *, connections: int, retry: RetryPolicy) -> None:
+    def __init__(self, url: str, api_key: str, *, connections: int, retry: RetryPolicy = RETRY) -> None:
         """Opens no connection yet. ConfigError for an address that is none."""
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
