@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from collections_of import STILL, filled, vector, vectors
+from collections_of import vector
 
+from paceline.base.vectors_api import Matched, Queried, Query
 from paceline.flow.cache.policy import CachePolicy
 from paceline.flow.cache.tiers import open_tiers
-from paceline.vectors.filters import Filter
-from paceline.vectors.query_cache import Asked, QueryCache
-from paceline.vectors.record import Match, Record
+from paceline.vectors.metric import Floats
+from paceline.vectors.query_cache import QueryCache
 
 pytestmark = pytest.mark.anyio
+
+PLAIN: dict[str, Any] = {"ef": 100, "candidates": 32, "version": 7}
+ANSWER = Queried(matches=[Matched("a", 0.5, [1.0, 2.0], {"n": [1, "x"]})], namespace="space")
 
 
 @pytest.fixture
@@ -24,83 +26,98 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def cache(name: str = "glosses") -> QueryCache:
+def cache(identity: str = "glosses") -> QueryCache:
     """In memory."""
-    return QueryCache(open_tiers(CachePolicy()), name, 60.0)
+    return QueryCache(open_tiers(CachePolicy()), identity, 60.0)
 
 
-async def test_an_answer_is_found_until_a_write_changes_the_collection(tmp_path: Path) -> None:
-    """The write need not concern it: its version is another."""
+def key(numbers: Floats | None = None, *, of: QueryCache | None = None, **other: Any) -> bytes:
+    """Of a query of vector 1 that is like any other, but for `other`."""
+    setting = {name: other.pop(name, value) for name, value in PLAIN.items()}
+    given = vector(1) if numbers is None and "id" not in other else numbers
+    query = Query(**{"vector": None if given is None else given.tolist(), "top_k": 5, **other})
+    return (of or cache()).key(query, given, **setting)
+
+
+async def test_an_answer_is_searched_once_and_comes_back_as_it_was() -> None:
+    """From memory, at once, after the first."""
+    held, searches = cache(), []
+
+    async def search() -> Queried:
+        searches.append(1)
+        return ANSWER
+
+    assert held.peek(key(of=held)) is None
+    first = await held.fetch(key(of=held), search)
+    again = await held.fetch(key(of=held), search)
+
+    assert first == (ANSWER, "miss")
+    assert again == (ANSWER, "l1")
+    assert held.peek(key(of=held)) == ANSWER
+    assert len(searches) == 1
+
+
+async def test_an_answer_without_all_shards_is_not_kept() -> None:
+    """The next who asks may get a whole one."""
     held = cache()
-    with filled(tmp_path / "c", 40, STILL) as collection:
-        asked = Asked(5, include_metadata=True, include_vectors=True)
+    part = Queried(matches=[], partial=True, missing={"s1": "no answer in time"})
+    answers = [part, ANSWER]
 
-        async def ask() -> tuple[list[list[Match]], str]:
-            key = held.key(vector(1), asked, collection.version)
-            return await held.fetch(
-                key, lambda: collection.query(vector(1), 5, include_metadata=True, include_vectors=True)
-            )
+    async def search() -> Queried:
+        return answers.pop(0)
 
-        first, tier = await ask()
-        assert tier == "miss"
-        again, tier = await ask()
-        assert tier == "l1"
-        assert [(m.id, m.score, m.metadata) for m in again[0]] == [
-            (m.id, m.score, m.metadata) for m in first[0]
-        ]
-        assert (again[0][0].vector == first[0][0].vector).all()
-        assert held.peek(held.key(vector(1), asked, collection.version)) is not None
-
-        collection.upsert([Record("nearest", vector(1))])
-        fresh, tier = await ask()
-        assert tier == "miss"
-        assert "nearest" in [match.id for match in fresh[0]]
+    assert await held.fetch(key(of=held), search) == (part, "bypass")
+    assert await held.fetch(key(of=held), search) == (ANSWER, "miss")
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"k": 6},
+        {"top_k": 6},
         {"namespace": "other"},
-        {"wanted": Filter.parse({"n": 1})},
+        {"filter": {"n": 1}},
         {"ef": 50},
         {"candidates": 16},
+        {"version": 8},
+        {"exact": True},
         {"include_metadata": True},
-        {"include_vectors": True},
+        {"include_values": True},
+        {"text": "words"},
+        {"vector": "AAAA"},
+        {"id": "a"},
     ],
 )
 def test_whatever_changes_the_answer_changes_the_key(other: dict[str, Any]) -> None:
-    """Each part of what was asked, the numbers, the version, the collection."""
-    held, plain = cache(), Asked.of(5)
-
-    assert held.key(vector(1), Asked.of(**{"k": 5, **other}), 7) != held.key(vector(1), plain, 7)
+    """Each part of what was asked, the setting in force and the version; and how values are to be written."""
+    assert key(**other) != key()
 
 
-def test_the_numbers_the_version_and_the_collection_are_part_of_the_key() -> None:
-    """So is how they were divided into queries."""
-    held, plain = cache(), Asked.of(5)
-    key = held.key(vector(1), plain, 7)
-
-    assert held.key(vector(1).copy(), plain, 7) == key
-    assert held.key(vector(2), plain, 7) != key
-    assert held.key(vector(1), plain, 8) != key
-    assert cache("others").key(vector(1), plain, 7) != key
-    assert held.key(vectors(2), plain, 7) != held.key(vectors(2).ravel(), plain, 7)
+def test_the_collection_is_part_of_the_key() -> None:
+    """By its identity, which no other has."""
+    assert key(of=cache("other")) != key(of=cache())
 
 
-def test_the_last_bits_of_a_number_do_not_matter() -> None:
-    """A thousandth does; a query of zeros has a key as well."""
-    held, plain = cache(), Asked.of(5)
-    query = vector(1)
-    nudged = np.nextafter(query, np.float32(np.inf))
+def test_what_means_the_same_has_the_same_key() -> None:
+    """The order of a filter's fields; weights of words when there are none; the last bits of the numbers."""
+    near = vector(1) * np.float32(1 + 1e-7)
 
-    assert (
-        sum(
-            held.key(query * s, plain, 1) == held.key(nudged * s, plain, 1)
-            for s in np.linspace(1, 2, 50, dtype=np.float32)
-        )
-        > 40
-    )
-    assert held.key(query + np.float32(1e-3), plain, 1) != held.key(query, plain, 1)
-    assert held.key(query * 2, plain, 1) != held.key(query, plain, 1)  # under l2 its neighbours are others
-    assert len(held.key(np.zeros(8, np.float32), plain, 1)) == 16
+    assert key(filter={"a": 1, "b": 2}) == key(filter={"b": 2, "a": 1})
+    assert key(weights=(1.0, 3.0)) == key()
+    assert key(text="words", weights=(1.0, 3.0)) != key(text="words")
+    assert key(near) == key()
+
+
+def test_numbers_that_differ_by_more_are_others() -> None:
+    """One part in 100,000 of the largest; also their size, as not every metric is blind to it."""
+    numbers = vector(1)
+    moved = numbers.copy()
+    moved[3] += np.abs(numbers).max() * 1e-5
+
+    assert len({key(numbers), key(moved), key(-numbers), key(2 * numbers), key(numbers[:-1])}) == 5
+
+
+def test_numbers_of_any_size_have_a_key() -> None:
+    """The smallest of float32, and none but zeros."""
+    tiny = np.full(8, 1e-44, np.float32)
+
+    assert len({key(tiny), key(np.zeros(8, np.float32)), key(np.full(8, 3e38, np.float32))}) == 3

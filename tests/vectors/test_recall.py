@@ -131,6 +131,18 @@ def test_the_ring_keeps_the_last_queries() -> None:
         RecentQueries(1, room=0)
 
 
+def test_the_ring_knows_where_a_query_was_asked() -> None:
+    """A namespace is tuned on its own."""
+    ring = RecentQueries(1)
+    ring.add(np.array([[1.0], [2.0]]))
+    ring.add(np.array([3.0]), "space")
+
+    assert ring.sample(10, namespace="space").tolist() == [[3.0]]
+    assert len(ring.sample(10, namespace="")) == 2
+    assert len(ring.sample(10)) == 3
+    assert ring.sample(10, namespace="other").shape == (0, 1)
+
+
 class Hands:
     """A clock that is set by hand."""
 

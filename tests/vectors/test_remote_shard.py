@@ -14,7 +14,8 @@ from paceline.flow.channel import ChannelServer
 from paceline.vectors.collection import Collection
 from paceline.vectors.filters import Filter
 from paceline.vectors.record import Record
-from paceline.vectors.remote_shard import RemoteShard, ShardHost, waited
+from paceline.vectors.remote_shard import RemoteShard, waited
+from paceline.vectors.shard_host import ShardHost
 
 
 @pytest.fixture

@@ -9,34 +9,48 @@ from collections_of import DIMENSIONS, vector
 
 from paceline.base.errors import EngineError, Unreachable
 from paceline.vectors.collection import Collection
-from paceline.vectors.policy import Schema
+from paceline.vectors.policy import Schema, ShardPolicy, VectorsPolicy
 from paceline.vectors.record import Record
 from paceline.vectors.remote_shard import RemoteShard
 from paceline.vectors.shard_process import ShardProcess
 from paceline.vectors.sharded import ShardedCollection
+
+SCHEMA = Schema(dimensions=DIMENSIONS)
+
+
+def opened(folder: Path, name: str) -> ShardProcess:
+    """A process for the collection of this name."""
+    process = ShardProcess(folder / name, folder / f"{name}.sock")
+    try:
+        process.wait_until_open()
+    except EngineError:
+        process.close()
+        raise
+    return process
 
 
 @pytest.mark.slow
 def test_a_process_for_each_shard(tmp_path: Path) -> None:
     """A killed process is a missing shard, started again it has all that was acknowledged."""
     for name in "ab":
-        Collection.create(tmp_path / name, Schema(dimensions=DIMENSIONS)).close()
-    processes = {name: ShardProcess(tmp_path / name, tmp_path / f"{name}.sock") for name in "ab"}
-    sharded = ShardedCollection({name: RemoteShard(tmp_path / f"{name}.sock") for name in "ab"}, timeout_s=60)
+        Collection.create(tmp_path / name, SCHEMA).close()
+    processes = {name: opened(tmp_path, name) for name in "ab"}
+    shards = {name: RemoteShard(tmp_path / f"{name}.sock") for name in "ab"}
+    sharded = ShardedCollection(shards, SCHEMA, policy=VectorsPolicy(shards=ShardPolicy(timeout_s=60)))
 
     sharded.upsert([Record(f"v{i}", vector(i), {"n": i}) for i in range(100)])
-    assert len(sharded.query(vector(0), 100).matches[0]) == 100
+    assert len(sharded.query(vector(0), 100)[0]) == 100
 
     processes["a"].kill()
     partial = sharded.query(vector(0), 100)
     assert list(partial.missing) == ["a"]
-    assert 0 < len(partial.matches[0]) < 100
+    assert 0 < len(partial[0]) < 100
     with pytest.raises(Unreachable, match="shard 'a' is missing"):
         sharded.upsert([Record(f"w{i}", vector(i)) for i in range(20)])
 
-    processes["a"] = ShardProcess(tmp_path / "a", tmp_path / "a.sock")
+    processes["a"] = opened(tmp_path, "a")
     sharded.upsert([Record(f"w{i}", vector(i)) for i in range(20)])
-    assert len(sharded.query(vector(0), 1000).matches[0]) == 120
+    assert len(sharded.query(vector(0), 1000)[0]) == 120
     sharded.close()
     for process in processes.values():
         process.close()
@@ -46,4 +60,4 @@ def test_a_process_for_each_shard(tmp_path: Path) -> None:
 def test_a_shard_that_cannot_open_its_folder_says_why(tmp_path: Path) -> None:
     """Instead of a socket that nobody answers."""
     with pytest.raises(EngineError, match=r"did not start: .*nothing"):
-        ShardProcess(tmp_path / "nothing", tmp_path / "s")
+        opened(tmp_path, "nothing")

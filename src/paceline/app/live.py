@@ -14,6 +14,7 @@ import msgspec
 
 from paceline.app.audit import Audit
 from paceline.app.generator import OpenGenerator
+from paceline.app.vectors import OpenVectors
 from paceline.base.admin_api import (
     Batches,
     LeaseState,
@@ -89,6 +90,7 @@ class Parts:
         limiter: Limiter | None = None,
         written: OpenGenerator | None = None,
         generator: Generator | None = None,
+        vectors: OpenVectors | None = None,
     ) -> None:
         """`settings` are those the parts were made with; `written` is what generates, `generator` what callers see."""
         self._applied = settings
@@ -98,6 +100,7 @@ class Parts:
         self._limiter = limiter
         self._written = written
         self._generator = generator
+        self._vectors = vectors
         self.entrance: Entrance | None = None
         """Given when it exists: it is made of other parts."""
 
@@ -116,6 +119,8 @@ class Parts:
             apply(settings.generate)
         if isinstance(self._generator, CachedGenerator):
             self._generator.ttl_s = settings.cache.ttl.result_s
+        if self._vectors is not None and self._vectors.apply is not None:
+            self._vectors.apply(settings)
         if self._limiter is not None and settings.limits != before.limits:
             self._limiter.configure(settings.limits)
         if self.entrance is not None:

@@ -23,6 +23,7 @@ from paceline.app.model import find_folder, service_of
 from paceline.app.parts import open_cache, open_limiter, open_link
 from paceline.app.services import open_services
 from paceline.app.snapshots import Snapshots
+from paceline.app.vectors import check_vectors
 from paceline.base.errors import ConfigError, PacelineError
 from paceline.base.instruments import Registry
 from paceline.serve.access_log import open_access_log
@@ -74,6 +75,8 @@ def run_server(settings: Settings) -> int:
             find_folder(settings)
         if settings.generate.engine in OURS and settings.generate.on:
             find_generate_folder(settings.generate)
+        if settings.vectors.on:
+            check_vectors(settings.vectors)
         if settings.serve.workers == 1:
             return _run(settings, listener, None, 0)
         from paceline.app.supervisor import supervise  # noqa: PLC0415 - imports this module, for its workers
@@ -146,10 +149,10 @@ async def open_application(
         link = open_link(settings)
         if link is not None:
             stack.push_async_callback(link.close)
-        services = await open_services(stack, settings, registry, runtime)
+        cache = await stack.enter_async_context(open_cache(settings, link))
+        services = await open_services(stack, settings, registry, runtime, cache)
         model, written, channel = services.model, services.written, services.channel
         limiter = await stack.enter_async_context(open_limiter(settings, link, services.ledger))
-        cache = await stack.enter_async_context(open_cache(settings, link))
         service = None if model is None else service_of(settings, model, cache)
         generator = None if written is None else with_cache(settings, written, cache)
         parts = Parts(
@@ -160,6 +163,7 @@ async def open_application(
             limiter=limiter,
             written=written,
             generator=generator,
+            vectors=services.vectors,
         )
         admin: Admin | None = None
         if settings.admin.token:
@@ -181,6 +185,7 @@ async def open_application(
         application = Application(
             [] if service is None else [service],
             generators=[] if generator is None else [generator],
+            vectors=None if services.vectors is None else services.vectors.service,
             policy=settings.serve,
             auth=settings.auth,
             compression=settings.compression,

@@ -1,4 +1,4 @@
-"""The models of one process: with their engines here, or reached in the engine process."""
+"""The models and collections of one process: with their engines here, or reached in the engine process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import msgspec
 from paceline.app.engine_link import SOCKET, ChannelLedger
 from paceline.app.generator import OpenGenerator, open_generator, open_remote_generator
 from paceline.app.model import Model, each, open_model, open_remote_model
+from paceline.app.vectors import OpenVectors, open_remote_vectors, open_vectors
 from paceline.base.instruments import Registry
 from paceline.embed.lane import LocalLane
 from paceline.flow.batch_ring import BatchRing
+from paceline.flow.cache.tiers import Tiers
 from paceline.flow.channel import Channel
 from paceline.flow.quota import Ledger
 from paceline.generate.step_log import StepLog
@@ -31,6 +33,8 @@ class Services(msgspec.Struct):
     """The embedding engine, when it is in this process."""
     written: OpenGenerator | None = None
     """Generates."""
+    vectors: OpenVectors | None = None
+    """Collections of vectors."""
     channel: Channel | None = None
     """To the engine process; None when the engines are here."""
     ledger: Ledger | None = None
@@ -44,9 +48,16 @@ class Services(msgspec.Struct):
 
 
 async def open_services(
-    stack: AsyncExitStack, settings: Settings, registry: Registry, runtime: Path | None
+    stack: AsyncExitStack,
+    settings: Settings,
+    registry: Registry,
+    runtime: Path | None,
+    cache: Tiers | None,
 ) -> Services:
-    """Open what the settings name; `runtime` is given to workers, whose engines are behind its socket."""
+    """Open what the settings name; `runtime` is given to workers, whose engines are behind its socket.
+
+    `cache` keeps what collections answer, where they are in this process.
+    """
     services = Services(BatchRing())
     if runtime is None:
         if settings.embed.model:
@@ -55,11 +66,15 @@ async def open_services(
             services.lane = lane
         if settings.generate.on:
             services.written = await stack.enter_async_context(open_generator(settings))
+        if settings.vectors.on:
+            services.vectors = await stack.enter_async_context(open_vectors(settings, cache))
         return services
     channel = services.channel = Channel(runtime / SOCKET)
     if settings.embed.model:
         services.model = await stack.enter_async_context(open_remote_model(settings, channel))
     if settings.generate.on:
         services.written = await stack.enter_async_context(open_remote_generator(channel))
+    if settings.vectors.on:
+        services.vectors = await stack.enter_async_context(open_remote_vectors(channel))
     services.ledger = ChannelLedger(channel, settings.serve.workers)
     return services

@@ -14,6 +14,7 @@ command = App(
     "    paceline serve                            the demo model on port 8080\n"
     "    paceline serve --model models/bge-small   a sentence-transformers folder\n"
     "    paceline serve --generate models/smollm    a language model beside it\n"
+    "    paceline serve --vectors collections       collections of vectors beside it\n"
     "    paceline serve --host 0.0.0.0 --port 80 --workers 4\n"
     "    paceline serve --set embed.precision=int8 --set limits.rpm=600\n"
     "    API_TOKEN=secret paceline serve --config production.toml\n\n"
@@ -26,6 +27,7 @@ def serve(  # noqa: PLR0913 - the options of the command
     *,
     model: Annotated[str | None, Parameter(help="Same as --set embed.model=...")] = None,
     generate: Annotated[str | None, Parameter(help="Same as --set generate.model=...")] = None,
+    vectors: Annotated[str | None, Parameter(help="Same as --set vectors.folder=...")] = None,
     host: Annotated[str | None, Parameter(help="Same as --set serve.host=...")] = None,
     port: Annotated[int | None, Parameter(help="Same as --set serve.port=...")] = None,
     workers: Annotated[int | None, Parameter(help="Same as --set serve.workers=...")] = None,
@@ -40,6 +42,7 @@ def serve(  # noqa: PLR0913 - the options of the command
     shortcuts = {
         "embed.model": model,
         "generate.model": generate,
+        "vectors.folder": vectors,
         "serve.host": host,
         "serve.port": port,
         "serve.workers": workers,

@@ -15,6 +15,7 @@ from paceline.flow.redis_link import RedisPolicy
 from paceline.generate.policy import GeneratePolicy
 from paceline.serve.policy import AdminPolicy, AuthPolicy, CompressionPolicy, ServePolicy, TlsPolicy
 from paceline.settings.knobs import Knob, Node, below, dotted, flatten, read_tree
+from paceline.vectors.policy import VectorsPolicy
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     redis: RedisPolicy = RedisPolicy()
     embed: EmbedPolicy = EmbedPolicy()
     generate: GeneratePolicy = GeneratePolicy()
+    vectors: VectorsPolicy = VectorsPolicy()
 
 
 TREE: dict[str, Node] = read_tree(Settings())
@@ -77,6 +79,9 @@ def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
         if name not in known:
             advice = f"no bearer token has this name; known are {', '.join(known)} (default is auth.token)"
             yield dotted(("limits", "tokens", name)), advice
+    vectors = settings.vectors
+    if vectors.backend != "paceline" and not vectors.url:
+        yield "vectors.url", f"backend {vectors.backend} needs its address"
     yield from _token_conflicts(settings)
 
 

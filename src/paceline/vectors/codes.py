@@ -59,6 +59,13 @@ class CoderShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dimensions: int
 
 
+def row_bytes_of(shape: CoderShape) -> int:
+    """Bytes of a row: blocks, factors, and zeros to a whole cache line."""
+    blocks = -(-shape.dimensions // of.BLOCK)
+    factors = 4 * ((shape.precision == "binary") + (shape.metric == "l2"))
+    return -(-(blocks * of.BLOCK * _BITS[shape.precision] // 8 + factors) // _LINE) * _LINE
+
+
 class Coder(msgspec.Struct, frozen=True, eq=False):
     """Makes rows of vectors, with parameters learned from a sample."""
 
@@ -116,8 +123,7 @@ class Coder(msgspec.Struct, frozen=True, eq=False):
     @property
     def row_bytes(self) -> int:
         """Bytes of a row."""
-        factors = 4 * ((self.shape.precision == "binary") + (self.shape.metric == "l2"))
-        return -(-(self.factors_at + factors) // _LINE) * _LINE
+        return row_bytes_of(self.shape)
 
     def encode(self, vectors: Any) -> Rows:
         """Rows (n, row_bytes) of vectors (n, d)."""

@@ -28,12 +28,11 @@ from paceline.vectors.batch import (
 from paceline.vectors.disk import made_folder
 from paceline.vectors.files import Files
 from paceline.vectors.filters import Filter
-from paceline.vectors.incoming import Incoming
+from paceline.vectors.incoming import Incoming, learned
 from paceline.vectors.metadata import Types, merged_types
-from paceline.vectors.metric import Floats, checked
+from paceline.vectors.metric import Floats
 from paceline.vectors.opening import Opened, open_folder
 from paceline.vectors.policy import Schema, VectorsPolicy
-from paceline.vectors.preprocess import Preprocess
 from paceline.vectors.record import (
     Key,
     Match,
@@ -73,15 +72,7 @@ class Collection:
         """Make a collection in `folder`, which must not exist. `sample` (n, d): vectors from which pca learns."""
         if folder.exists():
             raise InvalidRequest(f"{folder} exists; open it, drop it, or choose another name", param="name")
-        if sample is None:
-            if schema.reduction == "pca":
-                raise InvalidRequest(
-                    "pca learns from vectors; give a sample of some thousands", param="sample"
-                )
-            sample = np.ones((1, schema.dimensions), np.float32)
-        preprocess = Preprocess.learn(
-            checked(sample, schema.dimensions), schema.reduction, schema.kept, schema.metric
-        )
+        preprocess = learned(schema, sample)
         with made_folder(folder) as part:
             Files.create(part, schema, preprocess)
         return cls.open(folder, policy=policy)
@@ -129,6 +120,12 @@ class Collection:
             packed_metadata(one, f"metadata[{i}]") for i, one in enumerate(metadata or [None] * len(keys))
         ]
         return self._upsert(keys, rows, packed)
+
+    def take_over(self, records: Iterable[Record]) -> int:
+        """As `upsert`, of records that `fetch` of a collection of the same schema gave: reduced already."""
+        keys, vectors, metadata = columns_of(list(records))
+        rows = np.array(vectors, np.float32).reshape(len(keys), self.schema.stored)
+        return self._upsert(keys, rows, metadata)
 
     def _upsert(self, keys: list[Key], vectors: Floats, metadata: list[bytes]) -> int:
         without_doubles(keys)
@@ -325,11 +322,11 @@ class Collection:
         self._check_open()
         take_snapshot(self._files, self._state, self._log, folder)
 
-    def verify(self) -> dict[int, str]:
+    def verify(self) -> dict[str, str]:
         """Read all segments against their checksums; those that were changed are set aside. Returns them, with reasons."""
         for segment, _ in list(self._view().segments()):
             self._upkeep.verified(segment)
-        return self._files.damaged
+        return self.stats().damaged
 
     def loading(self) -> AbstractContextManager[None]:
         """While the block runs no graphs are built: for a large load, so that all of it comes under one at its end."""

@@ -34,5 +34,7 @@ class FolderLock:
             os.pwrite(self._handle, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
-        """Let others open the folder."""
-        os.close(self._handle)
+        """Let others open the folder. May be called twice."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from paceline.base.errors import InvalidRequest, NotFound
-from paceline.base.vectors_api import CollectionCard, Queried, Query
+from paceline.base.vectors_api import MOST_K, CollectionCard, Queried, Query
 from paceline.vectors.collection import Collection
 from paceline.vectors.held_recall import HeldRecall
 from paceline.vectors.identity import leave_identity, take_identity
@@ -66,6 +66,8 @@ class Held:
 
     def asked(self, query: Query) -> Asked:
         """The query, checked, and what is in force: what it says, else what was tuned, else the policy."""
+        if not 1 <= query.top_k <= MOST_K:
+            raise InvalidRequest(f"topK is {query.top_k}; ask for 1 to {MOST_K} results", param="topK")
         if query.vector is None and query.id is None:
             raise InvalidRequest("a query has neither vector nor id; send one of them", param="vector")
         if query.vector is not None and query.id is not None:

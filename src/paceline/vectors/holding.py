@@ -32,6 +32,7 @@ class Holding:
         ttl_s: float,
     ) -> None:
         """`ending` is set when checks are to be given up."""
+        self.folder = store.folder
         self._store = store
         self._policy = policy
         self._ending = ending
@@ -140,10 +141,6 @@ class Holding:
 
     def restore(self, name: str, snapshot: Path) -> api.CollectionCard:
         """Make one of a snapshot."""
-        if not name:
-            raise InvalidRequest(
-                "no collection is named; say what the restored one is to be called", param="collection"
-            )
         with self._lock:
             self._store.restore(name, snapshot)
             return self._hold(name).card()

@@ -77,3 +77,12 @@ class Incoming:
                 param=param,
             )
         return rows
+
+
+def learned(schema: Schema, sample: Any = None) -> Preprocess:
+    """What a collection of `schema` does to vectors; `sample` (n, d): some thousands, from which pca learns."""
+    if sample is None:
+        if schema.reduction == "pca":
+            raise InvalidRequest("pca learns from vectors; give a sample of some thousands", param="sample")
+        sample = np.ones((1, schema.dimensions), np.float32)
+    return Preprocess.learn(checked(sample, schema.dimensions), schema.reduction, schema.kept, schema.metric)

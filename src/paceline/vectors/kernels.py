@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -24,16 +25,23 @@ _POLICY: Final = VectorsPolicy(
 
 def warm_up(precisions: Iterable[Precision]) -> None:
     """Search a small collection of each precision in each way; takes seconds where nothing was compiled and kept before."""
+    for precision in precisions:
+        _warm_up(precision)
+
+
+@cache  # what a process has compiled stays
+def _warm_up(precision: Precision) -> None:
     vectors = np.random.default_rng(1).standard_normal((_ROWS, _DIMENSIONS)).astype(np.float32)
     ids = [str(i) for i in range(_ROWS)]
     metadata = [{"n": i} for i in range(_ROWS)]
-    with tempfile.TemporaryDirectory(prefix="paceline-") as folder:
-        for precision in precisions:
-            schema = Schema(dimensions=_DIMENSIONS, precision=precision)
-            with Collection.create(Path(folder) / precision, schema, policy=_POLICY) as made:
-                made.upsert_arrays(ids, vectors, metadata)
-                made.compact()
-                made.upsert_arrays(ids[:2], vectors[:2], metadata[:2])
-                made.query(vectors[0], 3)
-                made.query(vectors[0], 3, filter={"n": {"$lt": _ROWS // 2}})
-                made.query(vectors[0], 3, exact=True)
+    schema = Schema(dimensions=_DIMENSIONS, precision=precision)
+    with (
+        tempfile.TemporaryDirectory(prefix="paceline-") as folder,
+        Collection.create(Path(folder) / "c", schema, policy=_POLICY) as made,
+    ):
+        made.upsert_arrays(ids, vectors, metadata)
+        made.compact()
+        made.upsert_arrays(ids[:2], vectors[:2], metadata[:2])
+        made.query(vectors[0], 3)
+        made.query(vectors[0], 3, filter={"n": {"$lt": _ROWS // 2}})
+        made.query(vectors[0], 3, exact=True)

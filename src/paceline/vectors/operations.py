@@ -91,7 +91,7 @@ def _token_of(name: str) -> str:
 
 def _id_of(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token).decode()
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise InvalidRequest(
             f"paginationToken is {token[:60]!r}, which no page gave; send `next` of the page before",

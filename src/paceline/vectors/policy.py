@@ -180,6 +180,25 @@ class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
+class ShardPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a collection of several shards works with them."""
+
+    processes: Annotated[
+        bool,
+        knob(
+            "A process for each shard: searches share no interpreter, and a crash costs one shard only.",
+            cost="memory",
+        ),
+    ] = False
+    timeout_s: Annotated[
+        float,
+        knob("Time after which a search goes on without a shard, and names it.", gt=0, le=3600, unit="s"),
+    ] = 10.0
+    write_timeout_s: Annotated[
+        float, knob("Time after which a write to a shard has failed.", gt=0, le=3600, unit="s")
+    ] = 60.0
+
+
 class VectorsPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where collections are, and how they work."""
 
@@ -216,3 +235,9 @@ class VectorsPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     durability: DurabilityPolicy = DurabilityPolicy()
     search: SearchPolicy = SearchPolicy()
     upkeep: UpkeepPolicy = UpkeepPolicy()
+    shards: ShardPolicy = ShardPolicy()
+
+    @property
+    def on(self) -> bool:
+        """Whether there are collections to serve."""
+        return bool(self.folder) or self.backend != "paceline"

@@ -1,4 +1,4 @@
-"""Adding shards to a collection while it is used: slots move one by one, each copied, handed over, then deleted.
+"""Shards join a collection, or leave it, while it is used: slots move one by one, each copied, handed over, then deleted.
 
     copy      the slot's records to the new shard; searches still count the old copies only
     hand over the map of slots says so, on disk; from here on the new copies count
@@ -13,15 +13,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from paceline.base.errors import InvalidRequest
+import msgspec
+
+from paceline.base.errors import InvalidRequest, PacelineError
+from paceline.vectors.fan_out import Lane, close_all
 from paceline.vectors.record import Key
-from paceline.vectors.shard import Lane, Shard
+from paceline.vectors.shard import Shard
 from paceline.vectors.sharded import ALL_SLOTS, ShardedCollection
 from paceline.vectors.slots import Move, slot_of
 
 _BATCH: Final = 500
 Progress = Callable[[int, int], None]
 """Told how many slots of how many have moved."""
+
+
+class Rebalanced(msgspec.Struct, frozen=True):
+    """What has moved."""
+
+    moves: list[Move]
+    records: int
 
 
 def add_shards(collection: ShardedCollection, shards: Mapping[str, Shard]) -> None:
@@ -31,27 +41,50 @@ def add_shards(collection: ShardedCollection, shards: Mapping[str, Shard]) -> No
         raise InvalidRequest(
             f"shards {taken} are there already; give new ones, each by a new name", param="shards"
         )
-    with collection.locks.writing(ALL_SLOTS):
-        collection.lanes = collection.lanes | {name: Lane(name, shard) for name, shard in shards.items()}
+    with collection.locks.holding(ALL_SLOTS):
+        collection.lanes = {**collection.lanes, **{name: Lane(name, shard) for name, shard in shards.items()}}
         collection.put_slots(collection.slots.joined_by(list(shards)))
 
 
-def rebalance(collection: ShardedCollection, progress: Progress = lambda _moved, _all: None) -> list[Move]:
-    """Move slots until each is where rendezvous hashing wants it; returns the moves. What a shard raises ends it."""
+def rebalance(collection: ShardedCollection, progress: Progress = lambda _moved, _all: None) -> Rebalanced:
+    """Move slots until each is where rendezvous hashing wants it. What a shard raises ends it, and closing does.
+
+    Shards that leave have no slots afterwards; `drop_leaving` lets them go.
+    """
     if not collection.rebalancing.acquire(blocking=False):
         raise InvalidRequest("slots of this collection are moving already; wait until that is done")
     try:
-        moves = collection.slots.moves()
+        moves, records = collection.slots.moves(), 0
+        collection.put_slots(msgspec.structs.replace(collection.slots, is_moving=True))
         collection.fresh = {move.slot: set() for move in moves}
         known = _known(collection)
         for number, move in enumerate(moves):
+            if collection.is_closing.is_set():
+                raise PacelineError(
+                    f"the collection was closed after {number} of {len(moves)} slots had moved; the others move when "
+                    "it is open again"
+                )
             with collection.locks.moving(move.slot):
-                _move(collection, move, known[move.slot] | collection.fresh[move.slot])
+                records += _move(collection, move, known.pop(move.slot) | collection.fresh.pop(move.slot))
             progress(number + 1, len(moves))
-        return moves
+        collection.put_slots(msgspec.structs.replace(collection.slots, is_moving=False))
+        return Rebalanced(moves, records)
     finally:
         collection.fresh = {}
         collection.rebalancing.release()
+
+
+def drop_leaving(collection: ShardedCollection) -> list[str]:
+    """Let the shards go that leave and have no slots any more; returns their names, and they are closed."""
+    leaving = collection.slots.leaving
+    with collection.locks.holding(ALL_SLOTS):
+        collection.put_slots(collection.slots.without_leaving())
+        kept = {name: lane for name, lane in collection.lanes.items() if name not in leaving}
+        going = {name: collection.lanes[name] for name in leaving}
+        collection.lanes = kept
+    collection.locks.wait_for_searches()
+    close_all(going)
+    return list(leaving)
 
 
 def _known(collection: ShardedCollection) -> dict[int, set[Key]]:
@@ -60,9 +93,8 @@ def _known(collection: ShardedCollection) -> dict[int, set[Key]]:
     What an interrupted move left on a shard that does not count it is deleted on the way.
     """
     known: dict[int, set[Key]] = {slot: set() for slot in collection.fresh}
-    for slot in known:
-        with collection.locks.moving(slot):  # writes that began before `fresh` was there are over
-            pass
+    with collection.locks.holding(known):  # writes that began before `fresh` was there are over
+        pass
     for name, lane in collection.lanes.items():
         strange = []
         for key in lane.shard.all_keys():
@@ -75,16 +107,18 @@ def _known(collection: ShardedCollection) -> dict[int, set[Key]]:
     return known
 
 
-def _move(collection: ShardedCollection, move: Move, keys: set[Key]) -> None:
-    """Copy, hand over, delete; the slot's writes are held off."""
+def _move(collection: ShardedCollection, move: Move, keys: set[Key]) -> int:
+    """Copy, hand over, delete; the slot's writes are held off. Returns how many records there were."""
     source, target = collection.lanes[move.source].shard, collection.lanes[move.target].shard
+    moved = 0
     for namespace, names in _batches(keys):
         records = source.fetch(names, namespace=namespace)
         if records:
-            target.upsert(records.values())
+            moved += target.take_over(records.values())
     collection.put_slots(collection.slots.after(move))
     collection.locks.wait_for_searches()
     _delete(source, keys)
+    return moved
 
 
 def _delete(shard: Shard, keys: Iterable[Key]) -> None:

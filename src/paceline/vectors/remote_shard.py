@@ -1,28 +1,28 @@
-"""A shard in another process of this host: `RemoteShard` calls, `ShardHost` answers, over a unix socket.
+"""A shard in another process of this host: `RemoteShard` calls, a `ShardHost` answers, over a unix socket.
 
 A process for each shard searches on cores of its own without sharing an interpreter, and takes down no other shard when
-it dies. Numbers travel as their bytes, filters as the JSON they came from.
+it dies.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
-import orjson
 
-from paceline.base.errors import EngineError
+from paceline.base.errors import Unreachable
 from paceline.flow.channel import Channel
-from paceline.vectors.collection import Collection
 from paceline.vectors.filters import Filter
 from paceline.vectors.metadata import Types
 from paceline.vectors.record import Key, Match, Record
+from paceline.vectors.shard_wire import check_size, numbers_of, octets_of, sent_filter, sent_records
+from paceline.vectors.stats import CollectionStats
 
 T = TypeVar("T")
 
@@ -40,22 +40,57 @@ def waited(call: Coroutine[Any, Any, T]) -> T:
     return asyncio.run_coroutine_threadsafe(call, _loop()).result()
 
 
+class Owner(Protocol):
+    """Who keeps the other process: a `ShardKeeper`."""
+
+    @property
+    def down(self) -> str:
+        """Why the process does not answer now; empty while it does."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
 class RemoteShard:
     """The calling end: a `Shard`. Connects when first used, and again after the other process was restarted.
 
-    Every call raises what the collection raises there, and EngineError when the process is not there.
+    Every call raises what the collection raises there, EngineError when the process is not there, and Unreachable with
+    the reason when its `owner` knows one. `close` ends the process of an owner.
     """
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, owner: Owner | None = None) -> None:
         self._channel = Channel(socket)
+        self._owner = owner
 
     def _call(self, operation: str, *payload: Any) -> Any:
+        why = "" if self._owner is None else self._owner.down
+        if why:
+            raise Unreachable(why)
         return waited(self._channel.call(operation, payload))
 
     def upsert(self, records: Iterable[Record]) -> int:
         """See `Collection.upsert`."""
-        sent = [[record.id, _octets(record.vector), record.metadata, record.namespace] for record in records]
-        return int(self._call("upsert", sent))
+        return int(self._call("upsert", sent_records(records)))
+
+    def upsert_arrays(
+        self,
+        ids: Sequence[str],
+        vectors: Any,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        *,
+        namespace: str = "",
+    ) -> int:
+        """See `Collection.upsert_arrays`."""
+        rows = np.asarray(vectors, np.float32)
+        check_size(rows.nbytes)
+        sent = None if metadata is None else list(metadata)
+        return int(self._call("upsert_arrays", list(ids), rows.tobytes(), rows.shape, sent, namespace))
+
+    def take_over(self, records: Iterable[Record]) -> int:
+        """See `Collection.take_over`."""
+        return int(self._call("take_over", sent_records(records)))
 
     def update(
         self,
@@ -66,7 +101,7 @@ class RemoteShard:
         namespace: str = "",
     ) -> None:
         """See `Collection.update`."""
-        self._call("update", id, metadata, _octets(vector), namespace)
+        self._call("update", id, metadata, octets_of(vector), namespace)
 
     def delete(
         self,
@@ -78,14 +113,16 @@ class RemoteShard:
     ) -> int:
         """See `Collection.delete`."""
         sent = None if ids is None else list(ids)
-        return int(self._call("delete", sent, *_sent_filter(filter), namespace, everything))
+        return int(self._call("delete", sent, *sent_filter(filter), namespace, everything))
 
     def fetch(
         self, ids: Sequence[str], *, namespace: str = "", include_vectors: bool = True
     ) -> dict[str, Record]:
         """See `Collection.fetch`."""
         found = self._call("fetch", list(ids), namespace, include_vectors)
-        return {name: Record(name, _numbers(vector), metadata, namespace) for name, vector, metadata in found}
+        return {
+            name: Record(name, numbers_of(vector), metadata, namespace) for name, vector, metadata in found
+        }
 
     def query(  # noqa: PLR0913 - keywords, each with a default
         self,
@@ -98,25 +135,32 @@ class RemoteShard:
         candidates: int | None = None,
         include_metadata: bool = False,
         include_vectors: bool = False,
+        exact: bool = False,
     ) -> list[list[Match]]:
         """See `Collection.query`."""
         asked = np.asarray(vectors, np.float32)
+        if include_vectors:
+            check_size(asked.nbytes * k)
         options = {
             "namespace": namespace,
             "ef": ef,
             "candidates": candidates,
             "include_metadata": include_metadata,
             "include_vectors": include_vectors,
+            "exact": exact,
         }
-        found = self._call("query", asked.tobytes(), asked.shape, k, *_sent_filter(filter), options)
+        found = self._call("query", asked.tobytes(), asked.shape, k, *sent_filter(filter), options)
         return [
-            [Match(name, score, metadata, _numbers(vector)) for name, score, metadata, vector in one]
+            [Match(name, score, metadata, numbers_of(vector)) for name, score, metadata, vector in one]
             for one in found
         ]
 
-    def all_keys(self) -> Iterable[Key]:
-        """See `Collection.all_keys`."""
-        return [(namespace, name) for namespace, name in self._call("all_keys")]
+    def all_keys(self) -> Iterator[Key]:
+        """See `Collection.all_keys`; some thousands a call."""
+        reader, keys = self._call("first_keys")
+        while keys:
+            yield from ((namespace, name) for namespace, name in keys)
+            keys = self._call("more_keys", reader)
 
     @property
     def types(self) -> Types:
@@ -128,72 +172,38 @@ class RemoteShard:
         """See `Collection.version`."""
         return int(self._call("version"))
 
+    @property
+    def records(self) -> int:
+        """See `Collection.records`."""
+        return int(self._call("records"))
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """See `Collection.troubles`."""
+        return dict(self._call("troubles"))
+
+    def stats(self) -> CollectionStats:
+        """See `Collection.stats`."""
+        return msgspec.convert(self._call("stats"), CollectionStats)
+
+    def snapshot(self, folder: Path) -> None:
+        """See `Collection.snapshot`; the folder is one of this host."""
+        self._call("snapshot", str(folder.absolute()))
+
+    def verify(self) -> dict[str, str]:
+        """See `Collection.verify`."""
+        return dict(self._call("verify"))
+
+    def settle(self) -> None:
+        """See `Collection.settle`."""
+        self._call("settle")
+
+    def compact(self) -> None:
+        """See `Collection.compact`."""
+        self._call("compact")
+
     def close(self) -> None:
-        """Close the connection; the process is its owner's to end."""
+        """Close the connection, and the process if its owner was given."""
         waited(self._channel.close())
-
-
-class ShardHost:
-    """The answering end: serves one collection to any number of callers, each call on a thread."""
-
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
-
-    async def answer(self, operation: str, payload: Any) -> Any:
-        """One call of a `RemoteShard`; raises what the collection raises."""
-        return await asyncio.to_thread(self._answer, operation, payload)
-
-    def _answer(self, operation: str, payload: Any) -> Any:
-        held = self._collection
-        match operation, payload:
-            case "query", [octets, shape, k, text, checked, options]:
-                vectors = np.frombuffer(octets, np.float32).reshape(shape)
-                found = held.query(vectors, k, filter=_received_filter(text, checked), **options)
-                return [[[m.id, m.score, m.metadata, _octets(m.vector)] for m in one] for one in found]
-            case "upsert", [records]:
-                return held.upsert(
-                    Record(name, _numbers(vector), metadata, namespace)
-                    for name, vector, metadata, namespace in records
-                )
-            case "update", [name, metadata, vector, namespace]:
-                return held.update(name, metadata=metadata, vector=_numbers(vector), namespace=namespace)
-            case "delete", [ids, text, checked, namespace, everything]:
-                wanted = _received_filter(text, checked)
-                return held.delete(ids, filter=wanted, namespace=namespace, everything=everything)
-            case "fetch", [ids, namespace, include_vectors]:
-                records = held.fetch(ids, namespace=namespace, include_vectors=include_vectors)
-                return [[name, _octets(one.vector), one.metadata] for name, one in records.items()]
-            case "all_keys", []:
-                return list(held.all_keys())
-            case "types", []:
-                return {field: sorted(kinds) for field, kinds in held.types.items()}
-            case "version", []:
-                return held.version
-            case _:
-                raise EngineError(
-                    f"the shard does not know the call {operation!r}; are all processes of one version?"
-                )
-
-
-def _octets(vector: Any) -> bytes | None:
-    return None if vector is None else np.asarray(vector, np.float32).tobytes()
-
-
-def _numbers(octets: bytes | None) -> Any:
-    return None if octets is None else np.frombuffer(octets, np.float32)
-
-
-def _sent_filter(wanted: Mapping[str, Any] | Filter | None) -> tuple[bytes | None, bool]:
-    """The JSON of a filter, and whether it was checked against the fields there are."""
-    if wanted is None:
-        return None, False
-    if isinstance(wanted, Filter):
-        return wanted.key, True
-    return msgspec.json.encode(wanted), False
-
-
-def _received_filter(text: bytes | None, checked: bool) -> Mapping[str, Any] | Filter | None:
-    if text is None:
-        return None
-    wanted = orjson.loads(text)
-    return Filter.parse(wanted) if checked else wanted
+        if self._owner is not None:
+            self._owner.close()

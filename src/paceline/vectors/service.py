@@ -16,6 +16,7 @@ from paceline.base import vectors_api as api
 from paceline.base.errors import EngineError, InvalidRequest
 from paceline.flow.cache.tiers import Tiers
 from paceline.vectors import operations
+from paceline.vectors.folder_lock import FolderLock
 from paceline.vectors.held import Asked, Held
 from paceline.vectors.holding import Holding
 from paceline.vectors.kept_snapshots import KeptSnapshots
@@ -63,6 +64,7 @@ class LocalVectors:
         self._holding = Holding(store, policy, self._ending, cache, ttl_s)
         self._snapshots = KeptSnapshots(store.folder)
         self._threads = ServiceThreads(policy.threads)
+        self._lock: FolderLock | None = None
         self._looking: asyncio.Task[None] | None = None
         self._counts = dict.fromkeys(
             ("queries_total", "cached_total", "on_loop_total", "writes_total", "records_written_total"), 0
@@ -80,12 +82,13 @@ class LocalVectors:
     async def start(self) -> None:
         """Open all collections, make the searches ready, and begin to check what is promised.
 
-        FolderInUse when another process has one open. One that is damaged does not keep others from being served.
+        FolderInUse when another process has the store, or a collection, open. One that is damaged does not keep others from being served.
         """
         await asyncio.to_thread(self._start)
         self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
 
     def _start(self) -> None:
+        self._lock = FolderLock(self._holding.folder)
         self._holding.open_all()
         warm_up(self._holding.precisions())
 
@@ -148,6 +151,10 @@ class LocalVectors:
         return api.Snapshots(snapshots={held.name: self._snapshots.names().get(held.name, [])})
 
     def _restore(self, asked: api.Restore) -> api.CollectionCard:
+        if not asked.collection:
+            raise InvalidRequest(
+                "no collection is named; say what the restored one is called", param="collection"
+            )
         return self._holding.restore(asked.collection, self._snapshots.folder(asked.source, asked.name))
 
     # -- care -------------------------------------------------------------------------------------------------
@@ -196,3 +203,6 @@ class LocalVectors:
             self._holding.close()  # wakes who waits for a compaction
         finally:
             self._threads.end("care")
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None

@@ -8,57 +8,56 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
+import numpy as np
 
-from paceline.base.errors import InvalidRequest, NotFound, PacelineError, Unreachable
+from paceline.base.errors import InvalidRequest, Unreachable
+from paceline.vectors.batch import checked_keys, columns_of, without_doubles
+from paceline.vectors.fan_out import Call, Lane, close_all, each, every, left_s, told, whole
 from paceline.vectors.filters import Filter
+from paceline.vectors.gathered import Gathered, best, own
+from paceline.vectors.glance import Glance
+from paceline.vectors.incoming import Incoming
 from paceline.vectors.metadata import Types, merged_types
-from paceline.vectors.record import Key, Match, Record, checked_id
-from paceline.vectors.shard import Lane, Shard
+from paceline.vectors.policy import Schema, VectorsPolicy
+from paceline.vectors.preprocess import Preprocess
+from paceline.vectors.record import Key, Match, Record, checked_id, packed_metadata
+from paceline.vectors.shard import Shard
+from paceline.vectors.sharded_snapshot import take_snapshot
 from paceline.vectors.slot_locks import SlotLocks
-from paceline.vectors.slots import SLOTS, SlotMap, slot_of
+from paceline.vectors.slots import FILE, SLOTS, SlotMap, slot_of
+from paceline.vectors.stats import CollectionStats, stats_of_shards
+from paceline.vectors.write_count import WriteCount
 
 T = TypeVar("T")
-Call = Callable[[Shard], T]
 Wanted = Mapping[str, Any] | Filter
 
-SLOTS_FILE: Final = "slots.json"
 ALL_SLOTS: Final = range(SLOTS)
 
 
-class Gathered(msgspec.Struct, frozen=True):
-    """What the shards found."""
-
-    matches: list[list[Match]]
-    missing: dict[str, str]
-    """Shards whose records were not looked at, and why."""
-
-    @property
-    def partial(self) -> bool:
-        """Whether there may be better matches than these."""
-        return bool(self.missing)
-
-
 class ShardedCollection:
-    """Shards by name, used as one collection; safe for any number of threads.
+    """Shards by name, used as one collection: an `AnyCollection`; safe for any number of threads.
 
-    `slots` says where records are; if `folder` is given it is kept there, and what is there already counts.
+    `slots` says where records are; if `folder` is given it is kept there, and what is there already counts. `schema` is
+    that of every shard.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, each with a default
         self,
         shards: Mapping[str, Shard],
+        schema: Schema,
         slots: SlotMap | None = None,
         *,
         folder: Path | None = None,
-        timeout_s: float = 10.0,
+        policy: VectorsPolicy = VectorsPolicy(),  # noqa: B008 - frozen
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.file = None if folder is None else folder / SLOTS_FILE
+        self.file = None if folder is None else folder / FILE
         if self.file is not None and self.file.exists():
             slots = SlotMap.read(self.file)
         self.slots = SlotMap.of(sorted(shards)) if slots is None else slots
@@ -68,17 +67,29 @@ class ShardedCollection:
                 "of them, those that do not answer too",
                 param="shards",
             )
+        self.schema = schema
+        self.policy = policy
+        self.lanes: Mapping[str, Lane] = {name: Lane(name, shard) for name, shard in shards.items()}
+        """Replaced, never changed: read it once for all that belongs together."""
+        found, _ = each(self.lanes, dict.fromkeys(shards, _version), policy.shards.write_timeout_s)
+        self._writes = WriteCount(max(self.slots.version, sum(found.values())))
         self.put_slots(self.slots)
-        self.timeout_s = timeout_s
-        self.lanes = {name: Lane(name, shard) for name, shard in shards.items()}
         self.locks = SlotLocks()
         self.rebalancing = threading.Lock()  # held while slots move
+        self.is_closing = threading.Event()
         self.fresh: dict[int, set[Key]] = {}
         """Records written since slots began to move, by slot; of slots that will."""
+        self.trouble = ""
+        """Why slots that should move do not; shown by `stats`."""
+        self._on_close = on_close
+        nothing = np.ones((1, schema.dimensions), np.float32)
+        self._incoming = Incoming(schema, Preprocess.learn(nothing, metric=schema.metric))
         self._types: Types = {}
+        self._glance = Glance()
 
     def put_slots(self, slots: SlotMap) -> None:
         """From now on records are where `slots` says; kept in the folder first."""
+        slots = msgspec.structs.replace(slots, version=self.version)
         if self.file is not None:
             slots.write(self.file)
         self.slots = slots
@@ -96,14 +107,21 @@ class ShardedCollection:
         candidates: int | None = None,
         include_metadata: bool = False,
         include_vectors: bool = False,
+        exact: bool = False,
         timeout_s: float | None = None,
     ) -> Gathered:
         """The best `k` of all shards for each of `vectors` (q, d): see `Collection.query`.
 
         Shards that have not answered after `timeout_s` are missing. Unreachable if all are.
         """
-        deadline_at = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
+        deadline_at = time.monotonic() + (self.policy.shards.timeout_s if timeout_s is None else timeout_s)
         wanted = None if filter is None else self._filter(filter, deadline_at)
+
+        search = self.policy.search  # ours may have been changed since the shards were opened
+        ef, candidates = (
+            search.ef if ef is None else ef,
+            search.candidates if candidates is None else candidates,
+        )
 
         def ask(shard: Shard, most: int) -> list[list[Match]]:
             return shard.query(
@@ -115,14 +133,18 @@ class ShardedCollection:
                 candidates=candidates,
                 include_metadata=include_metadata,
                 include_vectors=include_vectors,
+                exact=exact,
             )
 
+        def of_own(name: str, slots: SlotMap) -> Call[list[list[Match]]]:
+            return lambda shard: own(lambda most: ask(shard, most), k, name, slots)
+
         with self.locks.searching():
-            slots = self.slots
-            found, missing = self._all(
-                lambda name: lambda shard: _own(lambda most: ask(shard, most), k, name, slots), deadline_at
-            )
-        return Gathered(_best(list(found.values()), k), missing)
+            slots, lanes = self.slots, self.lanes
+            found, missing = each(lanes, {name: of_own(name, slots) for name in lanes}, left_s(deadline_at))
+        if not found:
+            raise Unreachable(f"no shard answers: {told(missing)}")
+        return Gathered(best(list(found.values()), k), missing)
 
     def fetch(
         self, ids: Sequence[str], *, namespace: str = "", include_vectors: bool = True
@@ -135,26 +157,71 @@ class ShardedCollection:
                 return lambda shard: shard.fetch(part, namespace=namespace, include_vectors=include_vectors)
 
             calls = {name: call(part) for name, part in parts.items()}
-            found, missing = self._each(calls, time.monotonic() + self.timeout_s)
+            found, missing = each(self.lanes, calls, self.policy.shards.timeout_s)
         if missing:
-            raise Unreachable(f"{_told(missing)}; {sum(len(parts[name]) for name in missing)} ids are there")
+            raise Unreachable(f"{told(missing)}; {sum(len(parts[name]) for name in missing)} ids are there")
         return {name: record for part in found.values() for name, record in part.items()}
 
     # -- writes -----------------------------------------------------------------------------------------------
 
     def upsert(self, records: Iterable[Record]) -> int:
-        """See `Collection.upsert`; all or none on each shard, not among shards."""
-        given = list(records)
-        with self.locks.writing(
-            {slot_of(checked_id(record.id, f"records[{i}].id")) for i, record in enumerate(given)}
-        ):
+        """See `Collection.upsert`; what is wrong with a record refuses all, a missing shard costs its part."""
+        keys, vectors, _ = columns_of(given := list(records))
+        without_doubles(keys)
+        self._check_count(len(given))
+        rows = self._incoming.each(vectors)
+        with self.locks.writing({slot_of(name) for _, name in keys}):
             parts: dict[str, list[Record]] = {}
-            for record in given:
-                slot = slot_of(record.id)
-                parts.setdefault(self.slots.owner(slot), []).append(record)
-                if slot in self.fresh:
-                    self.fresh[slot].add((record.namespace, record.id))
+            for record, row in zip(given, rows, strict=True):
+                checked = Record(record.id, row, record.metadata, record.namespace)
+                parts.setdefault(self._owner((record.namespace, record.id)), []).append(checked)
             return sum(self._written({name: _upsert(part) for name, part in parts.items()}))
+
+    def upsert_arrays(
+        self,
+        ids: Sequence[str],
+        vectors: Any,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        *,
+        namespace: str = "",
+    ) -> int:
+        """See `Collection.upsert_arrays`, and `upsert`."""
+        given = [None] * len(ids) if metadata is None else metadata
+        rows = self._incoming.vectors(vectors)
+        keys = checked_keys(ids, namespace)
+        if not len(rows) == len(keys) == len(given):
+            raise InvalidRequest(
+                f"{len(keys)} ids, {len(rows)} vectors, {len(given)} metadata; send one of each for each record",
+                param="ids",
+            )
+        without_doubles(keys)
+        self._check_count(len(keys))
+        for i, one in enumerate(given):
+            packed_metadata(one, f"metadata[{i}]")
+        with self.locks.writing({slot_of(name) for _, name in keys}):
+            parts: dict[str, list[int]] = {}
+            for row, key in enumerate(keys):
+                parts.setdefault(self._owner(key), []).append(row)
+
+            def call(part: list[int]) -> Call[int]:
+                names, told_of = [keys[row][1] for row in part], [given[row] for row in part]
+                return lambda shard: shard.upsert_arrays(names, rows[part], told_of, namespace=namespace)
+
+            return sum(self._written({name: call(part) for name, part in parts.items()}))
+
+    def _check_count(self, count: int) -> None:
+        most = self.policy.durability.most_batch
+        if count > most:
+            raise InvalidRequest(
+                f"{count} records in one write; {most} is the most, send several", param="records"
+            )
+
+    def _owner(self, key: Key) -> str:
+        """The shard that takes a record; to be called while its slot is held for writing."""
+        slot = slot_of(key[1])
+        if slot in self.fresh:
+            self.fresh[slot].add(key)
+        return self.slots.owner(slot)
 
     def update(
         self,
@@ -190,7 +257,9 @@ class ShardedCollection:
             with self.locks.writing({slot_of(checked_id(name)) for name in ids}):
                 parts = self._by_owner(ids)
                 return sum(self._written({name: _delete(part, namespace) for name, part in parts.items()}))
-        wanted = None if filter is None else self._filter(filter, time.monotonic() + self.timeout_s)
+        wanted = (
+            None if filter is None else self._filter(filter, time.monotonic() + self.policy.shards.timeout_s)
+        )
         with self.locks.writing(ALL_SLOTS):
             return sum(
                 self._written(
@@ -207,22 +276,81 @@ class ShardedCollection:
 
     @property
     def version(self) -> int:
-        """Rises with every write of every shard. Unreachable if one is missing."""
-        found, missing = self._all(lambda _: lambda shard: shard.version, time.monotonic() + self.timeout_s)
-        if missing:
-            raise Unreachable(_told(missing))
-        return sum(found.values())
+        """Rises with every write; the same number, the same answers of searches that miss no shard. Asks no shard."""
+        return self._writes.count
+
+    @property
+    def records(self) -> int:
+        """How many there are on the shards that answer at once; while slots move, copies are counted too."""
+        found, _ = self._glance.look(self.lanes, self.version)
+        return sum(records for records, _ in found.values())
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What is wrong, by SHARD/WHAT; a shard that is missing, by its name."""
+        found, missing = self._glance.look(self.lanes, self.version)
+        named = {f"{name}/{what}": why for name, (_, ailing) in found.items() for what, why in ailing.items()}
+        return {**named, **missing, **({"reshard": self.trouble} if self.trouble else {})}
+
+    @property
+    def types(self) -> Types:
+        """Fields of the metadata of all shards that answer."""
+        found, _ = every(self.lanes, lambda shard: shard.types, self.policy.shards.timeout_s)
+        return merged_types(found.values())
+
+    def all_keys(self) -> Iterator[Key]:
+        """Namespace and id of every record, as of now, in no order. Unreachable if a shard is missing."""
+        with self.locks.searching():  # so that nothing that has moved meanwhile is missed
+            slots, lanes = self.slots, self.lanes
+            found = whole(lanes, lambda shard: list(shard.all_keys()))
+        return (key for name, keys in found.items() for key in keys if slots.owner(slot_of(key[1])) == name)
+
+    def stats(self) -> CollectionStats:
+        """Of each shard, and summed; shards that do not answer are named in it. Unreachable if none does."""
+        found, missing = every(self.lanes, lambda shard: shard.stats(), self.policy.shards.timeout_s)
+        stats = stats_of_shards(found, missing, self.schema.dimensions)
+        if self.trouble:
+            stats = msgspec.structs.replace(stats, troubles={**stats.troubles, "reshard": self.trouble})
+        return stats
+
+    # -- care -------------------------------------------------------------------------------------------------
+
+    def snapshot(self, folder: Path) -> None:
+        """See `Collection.snapshot`; writes wait while it is taken. Unreachable if a shard is missing."""
+        with self.locks.holding(ALL_SLOTS):
+            take_snapshot(self.lanes, self.slots, folder)
+
+    def verify(self) -> dict[str, str]:
+        """See `Collection.verify`; by SHARD/NUMBER, all shards at once. Unreachable if one is missing."""
+        found = whole(self.lanes, lambda shard: shard.verify())
+        return {f"{name}/{at}": why for name, damaged in found.items() for at, why in damaged.items()}
+
+    def settle(self) -> None:
+        """See `Collection.settle`."""
+        whole(self.lanes, lambda shard: shard.settle())
+
+    def compact(self) -> None:
+        """See `Collection.compact`; all shards at once. Unreachable names those that could not, when the others are done."""
+        whole(self.lanes, lambda shard: shard.compact())
 
     def close(self) -> None:
-        """Close all shards; the first error of one is raised when all are."""
-        errors = []
-        for lane in self.lanes.values():
-            try:
-                lane.close()
-            except PacelineError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        """Close all shards; slots that move stop where they are. The first error of one is raised when all are.
+
+        May be called twice.
+        """
+        if self.is_closing.is_set():
+            return
+        self.is_closing.set()
+        with self.rebalancing, ExitStack() as last:
+            last.callback(self._on_close)
+            last.callback(close_all, self.lanes)
+            self.put_slots(self.slots)  # with the version
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # -- all shards at once -----------------------------------------------------------------------------------
 
@@ -234,7 +362,7 @@ class ShardedCollection:
         try:
             parsed.check(self._types)
         except InvalidRequest:
-            found, missing = self._all(lambda _: lambda shard: shard.types, deadline_at)
+            found, missing = every(self.lanes, lambda shard: shard.types, left_s(deadline_at))
             self._types = merged_types(found.values())
             if self._types and not missing:  # otherwise nobody can say that there is no such field
                 parsed.check(self._types)
@@ -246,38 +374,19 @@ class ShardedCollection:
             parts.setdefault(self.slots.owner(slot_of(checked_id(name))), []).append(name)
         return parts
 
-    def _all(self, call: Callable[[str], Call[T]], deadline_at: float) -> tuple[dict[str, T], dict[str, str]]:
-        """Results by shard, and the shards that are missing; Unreachable if all are."""
-        found, missing = self._each({name: call(name) for name in self.lanes}, deadline_at)
-        if not found:
-            raise Unreachable(f"no shard answers: {_told(missing)}")
-        return found, missing
-
-    def _each(self, calls: Mapping[str, Call[T]], deadline_at: float) -> tuple[dict[str, T], dict[str, str]]:
-        """Results by shard, and why the others have none. What is the caller's fault is raised."""
-        running: dict[str, Future[T]] = {name: self.lanes[name].start(call) for name, call in calls.items()}
-        wait(running.values(), max(0.0, deadline_at - time.monotonic()))
-        found, missing = {}, {}
-        for name, future in running.items():
-            if not future.done():
-                missing[name] = "no answer in time"
-                continue
-            try:
-                found[name] = future.result()
-            except (InvalidRequest, NotFound):
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever ails one shard must not cost the others' parts
-                missing[name] = str(error) or type(error).__name__
-        return found, missing
-
     def _written(self, calls: Mapping[str, Call[T]]) -> list[T]:
         """Results of a write that all shards concerned have to take."""
-        found, missing = self._each(calls, time.monotonic() + self.timeout_s)
+        counted = {name: self._writes.counted(call) for name, call in calls.items()}
+        found, missing = each(self.lanes, counted, self.policy.shards.write_timeout_s)
         if missing:
             raise Unreachable(
-                f"{_told(missing)}; {len(found)} of {len(calls)} shards took their part: write it again once all are there"
+                f"{told(missing)}; {len(found)} of {len(calls)} shards took their part: write it again once all are there"
             )
         return list(found.values())
+
+
+def _version(shard: Shard) -> int:
+    return shard.version
 
 
 def _upsert(part: list[Record]) -> Call[int]:
@@ -286,28 +395,3 @@ def _upsert(part: list[Record]) -> Call[int]:
 
 def _delete(part: list[str], namespace: str) -> Call[int]:
     return lambda shard: shard.delete(part, namespace=namespace)
-
-
-def _own(ask: Callable[[int], list[list[Match]]], k: int, shard: str, slots: SlotMap) -> list[list[Match]]:
-    """What a shard finds among the records that are its own: while a slot moves, two shards hold copies."""
-    most = k
-    while True:
-        found = ask(most)
-        own = [[match for match in one if slots.owner(slot_of(match.id)) == shard] for one in found]
-        strange = max((len(one) - len(kept) for one, kept in zip(found, own, strict=True)), default=0)
-        full = any(len(one) == most and len(kept) < k for one, kept in zip(found, own, strict=True))
-        if strange == 0 or not full:
-            return own
-        most = k + 2 * strange
-
-
-def _best(parts: list[list[list[Match]]], k: int) -> list[list[Match]]:
-    """The best `k` of each query among those of all shards; equals by id, so that the answer is always the same."""
-    return [
-        sorted((match for found in one for match in found), key=lambda match: (-match.score, match.id))[:k]
-        for one in zip(*parts, strict=True)
-    ]
-
-
-def _told(missing: Mapping[str, str]) -> str:
-    return "; ".join(f"shard {name!r} is missing ({why})" for name, why in sorted(missing.items()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 
 class SlotLocks:
@@ -37,17 +37,22 @@ class SlotLocks:
                 self._writes += Counter()  # drops those at zero
                 self._changed.notify_all()
 
-    @contextmanager
-    def moving(self, slot: int) -> Iterator[None]:
+    def moving(self, slot: int) -> AbstractContextManager[None]:
         """Hold a slot for a move: writes that have it end first, others wait."""
+        return self.holding({slot})
+
+    @contextmanager
+    def holding(self, slots: Collection[int]) -> Iterator[None]:
+        """Hold slots against all writes and moves: those that have one of them end first, others wait."""
         with self._changed:
-            self._moving.add(slot)
-            self._changed.wait_for(lambda: not self._writes[slot])
+            self._changed.wait_for(lambda: self._moving.isdisjoint(slots))
+            self._moving.update(slots)
+            self._changed.wait_for(lambda: self._writes.keys().isdisjoint(slots))
         try:
             yield
         finally:
             with self._changed:
-                self._moving.discard(slot)
+                self._moving.difference_update(slots)
                 self._changed.notify_all()
 
     @contextmanager

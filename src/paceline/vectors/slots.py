@@ -18,6 +18,11 @@ from paceline.base.errors import ConfigError, StorageDamaged
 from paceline.vectors.disk import replace_file, told
 
 SLOTS: Final = 1024
+MOST_SHARDS: Final = 256
+"""A quarter of the slots, so that no shard is left without records."""
+
+
+FILE: Final = "slots.json"
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -39,12 +44,20 @@ class SlotMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shards: tuple[str, ...]
     owners: tuple[int, ...]
     """(SLOTS,) places in `shards`."""
+    leaving: tuple[str, ...] = ()
+    """Shards that give their slots to the others, and go when they have none."""
+    is_moving: bool = False
+    """Slots move; after a crash, copies that do not count may lie about."""
+    version: int = 0
+    """Of the collection when this was written; it never counts less, whichever shards have gone."""
 
     def __post_init__(self) -> None:
         if not self.shards or len(set(self.shards)) < len(self.shards):
             raise ConfigError(f"shards are {list(self.shards)}; name each differently, and one at least")
         if len(self.owners) != SLOTS or not set(self.owners) <= set(range(len(self.shards))):
             raise ConfigError(f"{len(self.owners)} slots are given to shards; all {SLOTS} must be")
+        if not set(self.leaving) < set(self.shards):
+            raise ConfigError(f"of shards {list(self.shards)} {list(self.leaving)} leave; one at least stays")
 
     @classmethod
     def of(cls, shards: Sequence[str]) -> Self:
@@ -65,17 +78,29 @@ class SlotMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def joined_by(self, shards: Sequence[str]) -> Self:
         """With more shards, which have no slots yet."""
-        return type(self)((*self.shards, *shards), self.owners)
+        return msgspec.structs.replace(self, shards=(*self.shards, *shards))
+
+    def staying(self, shards: Sequence[str]) -> Self:
+        """With all others leaving."""
+        leaving = tuple(name for name in self.shards if name not in shards)
+        return msgspec.structs.replace(self, leaving=leaving)
+
+    def without_leaving(self) -> Self:
+        """Without those that leave, which have no slots any more."""
+        assert not any(self.slots_of(name) for name in self.leaving)
+        kept = tuple(name for name in self.shards if name not in self.leaving)
+        owners = tuple(kept.index(self.owner(slot)) for slot in range(SLOTS))
+        return msgspec.structs.replace(self, shards=kept, owners=owners, leaving=())
 
     def after(self, move: Move) -> Self:
         """With one slot moved."""
         owners = list(self.owners)
         owners[move.slot] = self.shards.index(move.target)
-        return type(self)(self.shards, tuple(owners))
+        return msgspec.structs.replace(self, owners=tuple(owners))
 
     def moves(self) -> list[Move]:
         """What has to move until every slot is where rendezvous hashing wants it."""
-        wanted = type(self).of(self.shards)
+        wanted = type(self).of([name for name in self.shards if name not in self.leaving])
         return [
             Move(slot, self.owner(slot), wanted.owner(slot))
             for slot in range(SLOTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -13,6 +14,10 @@ from paceline.vectors.files import Files
 from paceline.vectors.segment import Segment
 from paceline.vectors.view import View
 from paceline.vectors.wal import Log
+
+_SUMMED: Final = (
+    "records", "version", "segments", "rows_with_graph", "rows_scanned", "deleted", "held_bytes", "disk_bytes", "log_bytes",
+)  # fmt: skip
 
 
 class CollectionStats(msgspec.Struct, frozen=True):
@@ -35,10 +40,14 @@ class CollectionStats(msgspec.Struct, frozen=True):
     """Of segments."""
     log_bytes: int
     """Of the current log."""
-    damaged: dict[int, str]
-    """Segments set aside, and why."""
+    damaged: dict[str, str]
+    """Segments set aside, by number, and why; in several shards by SHARD/NUMBER, as troubles are."""
     troubles: dict[str, str]
     """What the upkeep could not do at its last try, and why."""
+    shards: dict[str, CollectionStats] = {}
+    """Of each shard, where there are several; while slots move, copies are counted twice."""
+    missing: dict[str, str] = {}
+    """Shards of which nothing is known now, and why."""
 
 
 def stats_of(view: View, files: Files, log: Log, troubles: Mapping[str, PacelineError]) -> CollectionStats:
@@ -57,8 +66,28 @@ def stats_of(view: View, files: Files, log: Log, troubles: Mapping[str, Paceline
         held_bytes=sum(segment.held_bytes for segment in segments),
         disk_bytes=sum(segment.disk_bytes for segment in segments),
         log_bytes=log.size,
-        damaged=files.damaged,
+        damaged={str(number): reason for number, reason in files.damaged.items()},
         troubles={name: error.message for name, error in dict(troubles).items()},
+    )
+
+
+def stats_of_shards(
+    shards: Mapping[str, CollectionStats], missing: Mapping[str, str], dimensions: int
+) -> CollectionStats:
+    """The sum of what shards say; `version` is that of those that said something."""
+    each = list(shards.values())
+    namespaces: Counter[str] = Counter()
+    for one in each:
+        namespaces.update(one.namespaces)
+    sums = {name: sum(getattr(one, name) for one in each) for name in _SUMMED}
+    return CollectionStats(
+        **sums,
+        namespaces=dict(namespaces),
+        dimensions=dimensions,
+        damaged={f"{name}/{at}": why for name, one in shards.items() for at, why in one.damaged.items()},
+        troubles={f"{name}/{job}": why for name, one in shards.items() for job, why in one.troubles.items()},
+        shards=dict(shards),
+        missing=dict(missing),
     )
 
 

@@ -66,7 +66,8 @@ def vector_of(values: Values, schema: Schema, param: str) -> Floats:
             "collection's model",
             param=param,
         )
-    size = float(numbers.dot(numbers))
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = float(numbers.dot(numbers))
     if not 0 < size < np.inf:  # the rare cases, told apart
         if not np.isfinite(numbers).all():
             raise InvalidRequest(f"{param} holds NaN or an infinity; send finite numbers", param=param)

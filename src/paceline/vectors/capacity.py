@@ -1,0 +1,305 @@
+"""What so many vectors will need, before any of them is there: memory, disk, time and hosts, from what a row is made of.
+
+The bytes are those of the formats (`codes.py`, `graph.py`, `segment.py`, `tail.py`) and are tested against a real
+collection. Times are measured ones, scaled by how a search of a graph grows; give `Rates` of your own host.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from paceline.base.errors import InvalidRequest
+from paceline.vectors.codes import CoderShape, Precision, row_bytes_of
+from paceline.vectors.metric import Metric
+from paceline.vectors.policy import Rescore, Schema, VectorsPolicy
+from paceline.vectors.record import MOST_METADATA_BYTES
+from paceline.vectors.slots import MOST_SHARDS
+
+_GIB: Final = 1 << 30
+_PROCESS_BYTES: Final = 190 << 20
+"""Interpreter, numpy, compiled functions: resident before the first record, of each process."""
+_FRESH_BYTES: Final = 420
+"""Of a fresh record beside its numbers: name, metadata and hash as Python objects."""
+_DIRECTORY: Final = 8 + 4
+"""Hash of the name, and its row (`directory.py`)."""
+_PLACES: Final = 8 + 8 + 4
+"""Where id and metadata begin, and the namespace's number (`segment.py`)."""
+
+
+class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was measured once, for estimates of time; of one core unless said otherwise.
+
+    On a Zen 5 core at its default settings, int8 of 384 dimensions: see docs/guides/vectors-shards.md.
+    """
+
+    rows: int = 100_000
+    """Vectors in the graph of the figures that follow."""
+    dimensions: int = 384
+    build_per_s: float = 3_000.0
+    """Vectors that come under a graph in a second."""
+    search_ms: float = 0.25
+    """Of one query through the graph."""
+    doubled: float = 0.05
+    """Share by which search and build grow when the graph doubles: a walk grows with the logarithm."""
+    shard_ms: float = 0.15
+    """For a shard's call and the merging of its answer."""
+
+
+class RowBytes(msgspec.Struct, frozen=True):
+    """Bytes of one vector, by what they are."""
+
+    codes: int
+    graph: float
+    directory: int
+    places: int
+    fine: int
+    lengths: int
+    id: int
+    metadata: int
+
+    @property
+    def held(self) -> float:
+        """What searches go through: `CollectionStats.held_bytes`."""
+        return self.codes + self.graph
+
+    @property
+    def resident(self) -> float:
+        """What must be in memory for searches and writes to wait for no disk, but for the finer copy."""
+        return self.held + self.directory + self.places
+
+    @property
+    def disk(self) -> float:
+        """All that is in a segment: `CollectionStats.disk_bytes`."""
+        return self.resident + self.fine + self.lengths + self.id + self.metadata
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a collection needs. Bytes, seconds, milliseconds; of all shards together unless the name says otherwise."""
+
+    vectors: int
+    dimensions: int
+    shards: int
+    precision: str
+    rescore: str
+    m: int
+    row: RowBytes
+    segments_per_shard: int
+    shard_memory: float
+    """Of one shard: its resident rows, fresh records at their most, its process."""
+    fine_memory: float
+    """The finer copy, for the page cache: without it each candidate of a query may be a read of the disk."""
+    join_memory: float
+    """While the largest segment of a shard is joined, beside the rest; one join at a time on a host is planned."""
+    log_disk: float
+    join_disk: float
+    """A new segment beside those it is joined of, in every shard at once."""
+    snapshot_disk: float
+    """Of one snapshot once all it links has been rewritten; nothing when it is taken."""
+    ram_gb: float
+    cores: int
+    hosts: int
+    """0: no shard fits on a host."""
+    build_s: float
+    """To bring all under graphs, on the cores of all hosts."""
+    query_cpu_ms: float
+    """Of all shards together, for one query."""
+    query_ms: float
+    """Until the last shard has answered, on idle hosts."""
+    queries_per_s: float
+    """Of all hosts, with every core busy."""
+
+    @property
+    def memory(self) -> float:
+        """Of all shards."""
+        return self.shards * self.shard_memory
+
+    @property
+    def rows_disk(self) -> float:
+        """Of all segments."""
+        return self.vectors * self.row.disk
+
+    @property
+    def disk(self) -> float:
+        """Of everything, with room for joins and for one snapshot."""
+        return self.rows_disk + self.log_disk + self.join_disk + self.snapshot_disk
+
+    def text(self) -> str:
+        """As lines of a terminal."""
+        row = self.row
+        lines = [
+            (
+                f"{self.vectors:,} vectors of {self.dimensions} dimensions in {self.shards} "
+                f"{'shard' if self.shards == 1 else 'shards'}; {self.precision}, re-scored on {self.rescore}, M {self.m}"
+            ),
+            "",
+            *_columns(
+                ("bytes of a vector", "", ""),
+                ("  codes", f"{row.codes:,.0f}", "searched"),
+                ("  graph", f"{row.graph:,.1f}", "searched"),
+                ("  directory, places", f"{row.directory + row.places:,.0f}", "in memory"),
+                ("  finer copy", f"{row.fine + row.lengths:,.0f}", "read for candidates"),
+                ("  id, metadata", f"{row.id + row.metadata:,.0f}", "read for answers"),
+                ("  all, on disk", f"{row.disk:,.1f}", ""),
+                ("", "", ""),
+                ("memory", "", ""),
+                ("  a shard", _size(self.shard_memory), f"{_counted(self.segments_per_shard, 'segment')}"),
+                ("  all shards", _size(self.memory), ""),
+                ("  finer copy, cached", _size(self.fine_memory), "as much of it as there is room for"),
+                ("  a join", _size(self.join_memory), "for a time; one on a host"),
+                ("", "", ""),
+                ("disk", "", ""),
+                ("  segments", _size(self.rows_disk), ""),
+                ("  log", _size(self.log_disk), "at most"),
+                ("  room for joins", _size(self.join_disk), ""),
+                ("  room for a snapshot", _size(self.snapshot_disk), "once all of it was rewritten"),
+                ("  all", _size(self.disk), ""),
+                ("", "", ""),
+                ("time", "", ""),
+                ("  building graphs", _span(self.build_s), self._on_hosts()),
+                ("  a query", f"{self.query_ms:,.2f} ms", f"{self.query_cpu_ms:,.2f} ms of cores"),
+                ("  queries a second", f"{self.queries_per_s:,.0f}", "all cores busy"),
+            ),
+            "",
+            self._hosts_text(),
+        ]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _on_hosts(self) -> str:
+        return f"{_counted(max(1, self.hosts) * self.cores, 'core')}"
+
+    def _hosts_text(self) -> str:
+        host = f"{self.ram_gb:g} GiB and {_counted(self.cores, 'core')}"
+        if self.hosts:
+            return f"{_counted(self.hosts, 'host')} of {host}"
+        needed = self.shard_memory + self.join_memory
+        return (
+            f"no host of {host} holds a shard and its join, {_size(needed)}; take more shards or larger hosts"
+        )
+
+
+def plan(  # noqa: PLR0913 - keywords, each with a default
+    vectors: int,
+    dimensions: int,
+    *,
+    shards: int = 1,
+    precision: Precision = "int8",
+    rescore: Rescore = "fp16",
+    metric: Metric = "cosine",
+    m: int = 16,
+    id_bytes: int = 16,
+    metadata_bytes: int = 0,
+    ram_gb: float = 64.0,
+    cores: int = 16,
+    rates: Rates = Rates(),  # noqa: B008 - frozen
+    policy: VectorsPolicy = VectorsPolicy(),  # noqa: B008 - frozen
+) -> Plan:
+    """What `vectors` of so many `dimensions` need in `shards`, on hosts of `ram_gb` GiB and `cores`.
+
+    `metadata_bytes`: of a record, as msgpack, about that of compact JSON; its columns for filters are counted as much
+    again. InvalidRequest names what is out of range.
+    """
+    _checked(
+        vectors=(vectors, 1, 10**12), dimensions=(dimensions, 1, 65_536), shards=(shards, 1, MOST_SHARDS)
+    )
+    _checked(
+        m=(m, 2, 512), id_bytes=(id_bytes, 1, 512), metadata_bytes=(metadata_bytes, 0, MOST_METADATA_BYTES)
+    )
+    _checked(ram_gb=(ram_gb, 0.1, 1e6), cores=(cores, 1, 10_000))
+    schema = Schema(dimensions, metric, precision, rescore)
+    row = row_bytes(schema, m, id_bytes, metadata_bytes)
+    upkeep = policy.upkeep
+    of_shard = math.ceil(vectors / shards)
+    segments = math.ceil(of_shard / upkeep.most_rows)
+    of_segment = math.ceil(of_shard / segments)
+    fresh = min(of_shard, (upkeep.most_sealing + 1) * upkeep.seal_rows)
+    fresh_memory = fresh * (row_bytes_of(CoderShape("fp32", metric, dimensions)) + row.codes + _FRESH_BYTES)
+    shard_memory = of_shard * row.resident + fresh_memory + _PROCESS_BYTES
+    # Of a join: the rows, their numbers as float32, these once more at length 1, new codes, and the builder's own
+    # bytes and links (`contents.joined`, `Graph.build`).
+    join_memory = _PROCESS_BYTES + of_segment * (
+        row.fine + 8 * dimensions + row.codes + dimensions + row.graph
+    )
+    log = min(
+        fresh * (4 * dimensions + id_bytes + metadata_bytes + 8),
+        (upkeep.most_sealing + 1) * (upkeep.log_mb << 20),
+    )
+    on_host = int((ram_gb * _GIB - join_memory) // shard_memory)
+    hosts = math.ceil(shards / on_host) if on_host > 0 else 0
+    all_cores = max(1, hosts) * cores
+    grown = max(0.1, 1 + rates.doubled * math.log2(of_segment / rates.rows)) * dimensions / rates.dimensions
+    search_ms = segments * rates.search_ms * grown + (rates.shard_ms if shards > 1 else 0)
+    waves = math.ceil(shards / max(1, hosts) / cores)  # of shards that a host searches one after another
+    return Plan(
+        vectors=vectors,
+        dimensions=dimensions,
+        shards=shards,
+        precision=precision,
+        rescore=rescore,
+        m=m,
+        row=row,
+        segments_per_shard=segments,
+        shard_memory=shard_memory,
+        fine_memory=float(vectors * row.fine),
+        join_memory=join_memory,
+        log_disk=float(shards * log),
+        join_disk=shards * of_segment * row.disk,
+        snapshot_disk=vectors * row.disk,
+        ram_gb=ram_gb,
+        cores=cores,
+        hosts=hosts,
+        build_s=vectors * grown / rates.build_per_s / min(all_cores, shards * cores),
+        query_cpu_ms=shards * search_ms,
+        query_ms=waves * search_ms,
+        queries_per_s=1000 * all_cores / (shards * search_ms),
+    )
+
+
+def row_bytes(schema: Schema, m: int = 16, id_bytes: int = 16, metadata_bytes: int = 0) -> RowBytes:
+    """Bytes of one vector in a segment under a graph."""
+    coder = CoderShape(schema.precision, schema.metric, schema.stored)
+    fine = 0
+    if schema.rescore != "none":
+        fine = row_bytes_of(CoderShape(schema.rescore, schema.metric, schema.stored))
+    return RowBytes(
+        codes=row_bytes_of(coder),
+        # 2M links of 4 bytes on the base level and where the upper ones begin; of M vectors one is on the next level
+        # (Malkov and Yashunin 2016), so there are 1 / (M - 1) upper levels to a vector, of M links each.
+        graph=4 * (2 * m + 1 + m / (m - 1)),
+        directory=_DIRECTORY,
+        places=_PLACES,
+        fine=fine,
+        lengths=4 if schema.metric == "cosine" else 0,
+        id=id_bytes,
+        metadata=2 * metadata_bytes,
+    )
+
+
+def _checked(**given: tuple[float, float, float]) -> None:
+    for name, (value, least, most) in given.items():
+        if not least <= value <= most:
+            raise InvalidRequest(f"{name} is {value:,}; plan for {least:,} to {most:,}", param=name)
+
+
+def _columns(*lines: Sequence[str]) -> list[str]:
+    return [f"{name:<22} {value:>12}  {note}" for name, value, note in lines]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _size(octets: float) -> str:
+    for unit, size in (("TiB", 1 << 40), ("GiB", _GIB)):
+        if octets >= size:
+            return f"{octets / size:,.2f} {unit}"
+    return f"{octets / (1 << 20):,.1f} MiB"
+
+
+def _span(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 60:,.1f} min" if seconds >= 60 else f"{seconds:,.1f} s"
