@@ -89,7 +89,7 @@ def test_a_text_is_kept_in_the_metadata() -> None:
     """Beside what is there; the field's name is the collection's."""
     items = [VectorItem("a", [1.0, 2.0, 3.0], {"n": 1}, "seven words"), VectorItem("b", [1.0, 2.0, 3.0])]
 
-    first, second = records_of(items, "space", COSINE, "body")
+    first, second = records_of(items, "space", Schema(dimensions=3, text_field="body"))
 
     assert (first.id, first.metadata, first.namespace) == ("a", {"n": 1, "body": "seven words"}, "space")
     assert second.metadata is None
@@ -106,7 +106,7 @@ def test_a_text_is_kept_in_the_metadata() -> None:
 def test_a_record_needs_numbers_and_its_text_a_field(item: VectorItem, field: str, param: str) -> None:
     """A text alone is embedded before it comes here."""
     with pytest.raises(InvalidRequest) as caught:
-        records_of([item], "", COSINE, field)
+        records_of([item], "", Schema(dimensions=3, text_field=field))
 
     assert caught.value.param == param
 

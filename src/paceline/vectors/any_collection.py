@@ -134,5 +134,9 @@ class AnyCollection(CollectionCalls, Protocol):
     `stats`, `records` and `troubles` go on without.
     """
 
-    schema: Schema
     policy: VectorsPolicy
+
+    @property
+    def schema(self) -> Schema:
+        """What it holds."""
+        ...

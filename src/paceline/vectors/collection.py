@@ -25,6 +25,7 @@ from paceline.vectors.batch import (
     merged_metadata,
     without_doubles,
 )
+from paceline.vectors.codes import Precision
 from paceline.vectors.disk import made_folder
 from paceline.vectors.files import Files
 from paceline.vectors.filters import Filter
@@ -41,11 +42,13 @@ from paceline.vectors.record import (
     packed_metadata,
     unpacked_metadata,
 )
+from paceline.vectors.reencode import checked_change
 from paceline.vectors.search import MOST_EF, Reach, live_rows, search_view
 from paceline.vectors.searched import checked_counts
 from paceline.vectors.snapshot import take_snapshot
 from paceline.vectors.stats import CollectionStats, stats_of
 from paceline.vectors.view import View
+from paceline.vectors.word_search import Words, search_words
 
 
 class Collection:
@@ -53,11 +56,11 @@ class Collection:
 
     def __init__(self, opened: Opened, policy: VectorsPolicy) -> None:
         self.policy = policy
-        self.schema = opened.files.manifest.schema
         self.recovery = opened.recovery
         self._opened = opened
         self._files, self._state, self._log = opened.files, opened.state, opened.log
-        self._upkeep, self._incoming = opened.upkeep, Incoming(self.schema, opened.preprocess)
+        self._upkeep, self._texts = opened.upkeep, opened.texts
+        self._incoming = Incoming(self.schema, opened.preprocess)
         self._is_closed = False
 
     @classmethod
@@ -135,7 +138,7 @@ class Collection:
                 f"{len(keys)} records in one write; {most} is the most, send several", param="records"
             )
         if keys:
-            self._upkeep.wait_for_room()
+            self._wait_for_room()
             self._acknowledged(self._log_and_apply(Upserts.of(keys, vectors, metadata)))
         return len(keys)
 
@@ -150,7 +153,7 @@ class Collection:
         """Change a record: `vector` replaces, fields of `metadata` replace and None removes one. NotFound."""
         keys = checked_keys([id], namespace)
         entered = None if vector is None else self._incoming.vectors(vector)
-        self._upkeep.wait_for_room()
+        self._wait_for_room()
         with self._state.writing:  # nobody may write in between
             found = self._state.view.find(keys, hashes_of(keys))[0]
             if found is None:
@@ -175,7 +178,7 @@ class Collection:
         """Delete by id, by filter, or a whole namespace; returns how many records there were."""
         if (ids is not None) + (filter is not None) + everything != 1:
             raise InvalidRequest("say what to delete: one of ids, filter, everything", param="ids")
-        self._upkeep.wait_for_room()
+        self._wait_for_room()
         if ids is not None:
             keys = list(dict.fromkeys(checked_keys(ids, namespace)))
             with self._state.writing:
@@ -197,6 +200,11 @@ class Collection:
             self._acknowledged(number)
         return len(present)
 
+    def _wait_for_room(self) -> None:
+        self._upkeep.wait_for_room()
+        if self._texts is not None:
+            self._texts.wait_for_room()
+
     def _log_and_apply(self, batch: Batch) -> int:
         """Log a batch and make it visible; returns its number, for `_acknowledged`.
 
@@ -210,6 +218,8 @@ class Collection:
             number = self._log.append(payload)
             before = self._state.view.sealed
             self._state.apply(batch, number)
+            if self._texts is not None:
+                self._texts.follow(batch, number)
             upkeep = self.policy.upkeep
             is_full = self._state.tail.count >= upkeep.seal_rows or self._log.size >= upkeep.log_mb << 20
             if is_full:
@@ -275,6 +285,26 @@ class Collection:
         found = search_view(view, self._incoming.queries(vectors), reach)
         return [found.matches(i, include_metadata, include_vectors) for i in range(len(found.rows))]
 
+    def by_words(  # noqa: PLR0913 - keywords, each with a default
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
+        namespace: str = "",
+        include_metadata: bool = False,
+        include_vectors: bool = False,
+    ) -> list[Match]:
+        """The best `k` records whose text shares words with `text`, by BM25, best first; see `hybrid.fused_matches`.
+
+        Waits until all writes that are visible now are indexed. InvalidRequest if the schema names no `text_field`,
+        ConfigError if tantivy is not installed, StorageError if the texts cannot be read or written.
+        """
+        view = self._view()
+        parsed = None if filter is None or view.live == 0 else self._filter(filter, view)
+        wanted = Words(text, k, checked_namespace(namespace), parsed, include_metadata, include_vectors)
+        return search_words(self._texts, view, wanted)
+
     def _filter(self, wanted: Mapping[str, Any] | Filter, view: View) -> Filter:
         if isinstance(wanted, Filter):
             return wanted
@@ -287,6 +317,11 @@ class Collection:
         for part in self._view().parts:
             for row in part.live_rows():
                 yield part.source.key_of(int(row))
+
+    @property
+    def schema(self) -> Schema:
+        """What the collection holds; `reencode` changes its precision."""
+        return self._state.schema
 
     @property
     def types(self) -> Types:
@@ -312,7 +347,7 @@ class Collection:
 
     def stats(self) -> CollectionStats:
         """Counts, sizes, and what is wrong."""
-        return stats_of(self._view(), self._files, self._log, self._upkeep.troubles)
+        return stats_of(self._view(), self._files, self._log, self._upkeep.troubles, self._texts)
 
     def snapshot(self, folder: Path) -> None:
         """Put the collection as it is now into `folder`, which must not exist; a collection of its own.
@@ -344,6 +379,25 @@ class Collection:
                 self._freeze()
         self._upkeep.compact()
 
+    def reencode(self, precision: Precision) -> None:
+        """From now on hold the codes that are searched in another precision; reads and writes go on.
+
+        What is there is rewritten beside them, from the finest copy and no finer than that (fp32 codes of an fp16 copy
+        hold the numbers of fp16); a crash does not end it. `settle` waits, `stats().precisions` tells how far it is.
+        InvalidRequest if vectors would lose digits.
+        """
+        with self._files.publishing:
+            self._check_open()
+            schema = checked_change(self.schema, precision)
+            self._files.change_schema(schema)
+            self._state.schema = schema
+            self._incoming = Incoming(schema, self._opened.preprocess)
+        self._upkeep.wake()
+
+    def sample(self, count: int, *, seed: int = 1) -> Floats:
+        """At most `count` vectors (n, kept), drawn from all, as they are stored and as exact as they are held."""
+        return self._view().sample(count, seed)
+
     def close(self) -> None:
         """Sync the log and let others open the folder. May be called twice."""
         if self._is_closed:
@@ -351,6 +405,8 @@ class Collection:
         with self._state.writing:
             self._is_closed = True
         self._upkeep.close()
+        if self._texts is not None:
+            self._texts.close()
         try:
             self._log.close()
         finally:

@@ -62,7 +62,7 @@ def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> Se
     return SegmentContent(
         ids=Packed.joined([segment.ids.taken(rows) for segment, rows in taken]),
         metadata=metadata,
-        hashes=np.concatenate([_hashes(segment)[rows] for segment, rows in taken]),
+        hashes=np.concatenate([segment.hashes()[rows] for segment, rows in taken]),
         namespace_of=np.concatenate(
             [
                 np.array([place[space] for space in segment.head.namespaces], np.uint32)[
@@ -87,18 +87,21 @@ def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> Se
 
 
 def _fine_rows(taken: Sequence[Taken], schema: Schema) -> Coded:
-    """The finest copies, byte for byte: their coders have no parameters, and rounding twice is once too often."""
-    first = taken[0][0].fine.coder
-    assert schema.rescore != "none" or schema.precision not in {"int8", "binary"}
-    return Coded(first, np.concatenate([segment.fine.rows[rows] for segment, rows in taken]))
+    """The finest copies, byte for byte: their coders have no parameters, and rounding twice is once too often.
+
+    Without a copy for re-scoring these are the codes, and those of before `reencode` have fewer bits.
+    """
+    wanted = schema.precision if schema.rescore == "none" else schema.rescore
+    assert wanted not in {"int8", "binary"}
+    coder = Coder.learn(np.ones((1, schema.stored), np.float32), wanted, schema.metric)
+    parts = []
+    for segment, rows in taken:
+        held = segment.fine.rows[rows]
+        own = segment.fine.coder
+        parts.append(held if own.shape == coder.shape else coder.encode(own.decode(held)))
+    return Coded(coder, np.concatenate(parts))
 
 
 def _learned(vectors: Floats, precision: Precision, schema: Schema) -> Coded:
     step = max(1, len(vectors) // _LEARNED_FROM)
     return Coded.of(Coder.learn(vectors[::step], precision, schema.metric), vectors)
-
-
-def _hashes(segment: Segment) -> NDArray[np.uint64]:
-    hashes = np.empty(len(segment), np.uint64)
-    hashes[segment.directory.rows] = segment.directory.hashes
-    return hashes

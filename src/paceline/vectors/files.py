@@ -1,6 +1,6 @@
 """The folder of a collection: its manifest, segments and deletions on disk, and what may be removed.
 
-    manifest.json  lock  log/NUMBER.log  segments/NUMBER/  deleted/NUMBER-VERSION.npy  preprocess/
+    manifest.json  lock  log/NUMBER.log  segments/NUMBER/  deleted/NUMBER-VERSION.npy  preprocess/  text/
 
 `publish` is the only way in which something becomes part of the collection, or ceases to be.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
@@ -40,6 +41,8 @@ class Files:
         self.folder = folder
         self.manifest = manifest
         self.publishing = threading.RLock()  # protects all but `folder`; taken before a state's `writing`
+        self.before_publish: Callable[[int], None] = lambda _: None
+        """Called with the number of the write up to which the log will be forgotten."""
         self._next = manifest.next_segment
         self._digests = {entry.number: entry.digest for entry in manifest.segments}
         self._deleted: dict[int, Bitmap | None] = {}
@@ -123,6 +126,7 @@ class Files:
             with state.writing:
                 view, origin = state.view, state.covered()
             log.sync()
+            self.before_publish(origin.version)
             entries = {entry.number: entry for entry in self.manifest.segments}
             kept = [
                 self._entry(int(segment.folder.name), part.deleted, entries)
@@ -141,6 +145,13 @@ class Files:
             with told(f"{self.folder} cannot be cleaned"):
                 self._remove_former(entries)
             log.forget(origin.log)
+
+    def change_schema(self, schema: Schema) -> None:
+        """From now on the collection is of this schema. StorageError, StorageFull; then of the former."""
+        with self.publishing:
+            manifest = msgspec.structs.replace(self.manifest, schema=schema)
+            write_manifest(self.folder, manifest)
+            self.manifest = manifest
 
     def _entry(self, number: int, deleted: Bitmap | None, entries: dict[int, SegmentEntry]) -> SegmentEntry:
         entry = entries.get(number, SegmentEntry(number, self._digests[number]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +13,15 @@ import msgspec
 from paceline.base.errors import InvalidRequest, NotFound
 from paceline.base.vectors_api import MOST_K, CollectionCard, Queried, Query
 from paceline.vectors.collection import Collection
+from paceline.vectors.gathered import missing_of
 from paceline.vectors.held_recall import HeldRecall
+from paceline.vectors.hybrid import depth_of, fused_matches
 from paceline.vectors.identity import leave_identity, take_identity
 from paceline.vectors.metric import Floats
 from paceline.vectors.query_cache import QueryCache
 from paceline.vectors.recent_queries import RecentQueries
+from paceline.vectors.record import Match
+from paceline.vectors.sharded import ShardedCollection
 from paceline.vectors.wire import queried_of, vector_of
 
 QUICK_S: Final = 1e-3
@@ -44,7 +48,7 @@ class Held:
     def __init__(  # noqa: PLR0913 - keywords
         self,
         name: str,
-        collection: Collection,
+        collection: Collection | ShardedCollection,
         folder: Path,
         *,
         cache_of: Callable[[str], QueryCache | None],
@@ -59,8 +63,6 @@ class Held:
         self.recall = HeldRecall(collection, self.recent, folder, recheck_s=recheck_s, ending=ending)
         self._identity = take_identity(folder)
         self.cache = cache_of(self._identity)
-        self.queries_total = 0
-        self.inline_total = 0
         self._means_s: dict[bool, float] = {}
         """Of searches without and with a filter."""
 
@@ -68,13 +70,16 @@ class Held:
         """The query, checked, and what is in force: what it says, else what was tuned, else the policy."""
         if not 1 <= query.top_k <= MOST_K:
             raise InvalidRequest(f"topK is {query.top_k}; ask for 1 to {MOST_K} results", param="topK")
-        if query.vector is None and query.id is None:
-            raise InvalidRequest("a query has neither vector nor id; send one of them", param="vector")
+        if query.vector is None and query.id is None and query.text is None:
+            raise InvalidRequest(
+                "a query has neither vector nor id nor text; send one of them", param="vector"
+            )
         if query.vector is not None and query.id is not None:
             raise InvalidRequest("a query has both vector and id; send one of them", param="id")
-        if query.text is not None:
+        if query.text is not None and not isinstance(self.collection, Collection):
             raise InvalidRequest(
-                f"collection {self.name!r} has no index of words; search by vector alone", param="text"
+                f"collection {self.name!r} has several shards, whose words are not indexed; search by vector",
+                param="text",
             )
         vector = None
         if query.vector is not None:
@@ -107,18 +112,37 @@ class Held:
         """Whether the search is sure enough to be short for the event loop: by what the last ones took."""
         query = asked.query
         mean_s = self._means_s.get(query.filter is not None, QUICK_S)
-        return mean_s < QUICK_S and not query.exact and max(query.top_k, asked.ef) <= _QUICK_K
+        return (
+            mean_s < QUICK_S
+            and query.text is None
+            and not query.exact
+            and max(query.top_k, asked.ef) <= _QUICK_K
+            and isinstance(self.collection, Collection)  # shards are waited for
+        )
 
     def search(self, asked: Asked) -> Queried:
         """The answer, made anew. InvalidRequest, NotFound if there is no record of the id."""
         query, vector = asked.query, asked.vector
-        if vector is None:
-            assert query.id is not None
+        if vector is None and query.id is not None:
             vector = _vector_of_record(self.collection, query.id, query.namespace)
+        missing: Mapping[str, str] = {}
+        if query.text is None:
+            assert vector is not None
+            found, missing = self._by_vector(asked, vector, query.top_k)
+        elif vector is None:
+            found = self._by_words(query, query.top_k)
+        else:
+            depth = depth_of(query.top_k)
+            near, missing = self._by_vector(asked, vector, depth)
+            found = fused_matches([near, self._by_words(query, depth)], query.top_k, query.weights)
+        return queried_of(found, query.namespace, missing, packed=type(query.vector) is str)
+
+    def _by_vector(self, asked: Asked, vector: Floats, k: int) -> tuple[list[Match], Mapping[str, str]]:
+        query = asked.query
         started = time.perf_counter()
         found = self.collection.query(
             vector,
-            query.top_k,
+            k,
             filter=query.filter,
             namespace=query.namespace,
             ef=asked.ef,
@@ -126,14 +150,27 @@ class Held:
             include_metadata=query.include_metadata,
             include_vectors=query.include_values,
             exact=query.exact,
-        )[0]
-        took_s = time.perf_counter() - started
+        )
         if not query.exact and asked.ef <= _QUICK_K:
-            kind = query.filter is not None
-            took_s = min(took_s, _MOST_S)  # the first one may take seconds, and says nothing of the next
-            self._means_s[kind] = self._means_s.get(kind, took_s) * (1 - _WEIGHT) + took_s * _WEIGHT
+            filtered = query.filter is not None
+            # The first one may take seconds, and says nothing of the next.
+            took_s = min(time.perf_counter() - started, _MOST_S)
+            mean_s = self._means_s.get(filtered, took_s)
+            self._means_s[filtered] = mean_s * (1 - _WEIGHT) + took_s * _WEIGHT
         self.recent.add(vector, query.namespace)
-        return queried_of(found, query.namespace, {}, packed=type(query.vector) is str)
+        return found[0], missing_of(found)
+
+    def _by_words(self, query: Query, k: int) -> list[Match]:
+        assert isinstance(self.collection, Collection)
+        assert query.text is not None
+        return self.collection.by_words(
+            query.text,
+            k,
+            filter=query.filter,
+            namespace=query.namespace,
+            include_metadata=query.include_metadata,
+            include_vectors=query.include_values,
+        )
 
     def card(self) -> CollectionCard:
         """As it is listed."""
@@ -145,6 +182,7 @@ class Held:
             precision=schema.precision,
             records=self.collection.records,
             version=self.collection.version,
+            shards=1 if isinstance(self.collection, Collection) else len(self.collection.slots.shards),
             ef=policy.ef if kept is None else kept.ef,
             candidates=policy.candidates if kept is None else kept.candidates,
             promise=self.recall.text(),
@@ -159,7 +197,7 @@ class Held:
         take_identity(self.folder)
 
 
-def _vector_of_record(collection: Collection, name: str, namespace: str) -> Floats:
+def _vector_of_record(collection: Collection | ShardedCollection, name: str, namespace: str) -> Floats:
     """That of one record (d,). NotFound."""
     record = collection.fetch([name], namespace=namespace).get(name)
     if record is None:

@@ -58,6 +58,11 @@ class HeldRecall:
         if watch is self._watch:  # else it was tuned meanwhile, for another promise
             self._last, self._trouble = last, ""
 
+    def look_again(self) -> None:
+        """Something else than a write may have changed the recall: check it when it is time, written or not."""
+        if self._watch is not None:
+            self._watch.forget()
+
     @property
     def recheck_s(self) -> float:
         """Least time between two checks."""

@@ -48,10 +48,16 @@ class Holding:
     def known(self, name: str) -> Held | None:
         """The collection that is meant, if that and the collection are known without reading a file."""
         if name:
-            return self._held.get(name)
-        if len(self._held) == 1 and not self._unopened:
-            return next(iter(self._held.values()), None)
-        return self._held.get(self._policy.collection)
+            held = self._held.get(name)
+        elif len(self._held) == 1 and not self._unopened:
+            held = next(iter(self._held.values()), None)
+        else:
+            held = self._held.get(self._policy.collection)
+        return held if held is not None and self._is_current(held) else None
+
+    def _is_current(self, held: Held) -> bool:
+        """Whether it is still the collection of its name: one that is given shards is closed, and another opened."""
+        return self._store.opened(held.name) is held.collection
 
     def all(self) -> list[Held]:
         """Those that are open."""
@@ -76,10 +82,11 @@ class Holding:
 
     def _opened(self, name: str) -> Held:
         held = self._held.get(name)
-        if held is not None:
+        if held is not None and self._is_current(held):
             return held
         with self._lock:
-            return self._held.get(name) or self._hold(name)
+            held = self._held.get(name)
+            return held if held is not None and self._is_current(held) else self._hold(name)
 
     def _hold(self, name: str) -> Held:
         try:
@@ -125,8 +132,9 @@ class Holding:
 
     def create(self, asked: api.CreateCollection) -> api.CollectionCard:
         """Make one."""
-        operations.create(self._store, asked)
+        schema, sample = operations.schema_of(asked)
         with self._lock:
+            self._store.create(asked.name, schema, sample=sample, shards=asked.shards)
             return self._hold(asked.name).card()
 
     def drop(self, asked: api.DropCollection) -> api.Dropped:
@@ -138,6 +146,13 @@ class Holding:
             del self._held[held.name]
             self._store.drop(held.name)
         return api.Dropped()
+
+    def reshard(self, asked: api.Reshard) -> api.Resharded:
+        """Spread one over another number of shards. What is asked of it meanwhile is answered."""
+        name = self.asked(asked).name
+        done = self._store.reshard(name, asked.shards)
+        self._opened(name)  # of its own identity if it has shards only now: its versions count anew
+        return done
 
     def restore(self, name: str, snapshot: Path) -> api.CollectionCard:
         """Make one of a snapshot."""

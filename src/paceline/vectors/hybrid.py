@@ -1,4 +1,4 @@
-"""Search by meaning and by words at once: the rankings of both, fused by their ranks: `HybridSearch`.
+"""Search by meaning and by words at once: the rankings of both, fused by their ranks: `fused_matches`.
 
 Scores of BM25 and cosines cannot be added, ranks can: reciprocal-rank fusion (Cormack, Clarke and Buettcher 2009) gives
 a record the sum of weight / (60 + rank) over the rankings that have it.
@@ -6,14 +6,16 @@ a record the sum of weight / (60 + rank) over the rankings that have it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from paceline.base.errors import InvalidRequest
 from paceline.vectors.collection import Collection
 from paceline.vectors.filters import Filter
-from paceline.vectors.record import Key, Match, Record
-from paceline.vectors.text_index import TextIndex
+from paceline.vectors.record import Match
+from paceline.vectors.searched import MOST_RESULTS, checked_counts
 
 Id = TypeVar("Id", bound=Hashable)
 
@@ -21,8 +23,6 @@ RANK_CONSTANT: Final = 60
 """How slowly a rank loses weight: the first counts 1/61, the sixtieth half of that."""
 DEPTH: Final = 100
 """Records taken of each ranking, at least."""
-_MOST_LOOKED_AT: Final = 10_000
-_BATCH: Final = 1000
 
 
 def fused(
@@ -46,93 +46,58 @@ def fused(
     return sorted(scores.items(), key=lambda item: -item[1])
 
 
-class HybridSearch:
-    """A collection and the texts of its records, written and searched together.
+def depth_of(k: int) -> int:
+    """How many records to take of each ranking, for the best `k` of both."""
+    return min(max(k, DEPTH), MOST_RESULTS)
 
-    The text of a record is its metadata's `field`; without one it is found by its vector only.
+
+def fused_matches(
+    rankings: Sequence[Sequence[Match]], k: int, weights: Sequence[float] | None = None
+) -> list[Match]:
+    """The best `k` of some rankings of records; scores are those of the fusion, the rest is as a ranking has it.
+
+    By vector and by words: `Collection.query(vector, depth_of(k))[0]` and `Collection.by_words(text, depth_of(k))`,
+    or those of a sharded collection, whose parts are merged by score before. InvalidRequest as `fused`.
     """
+    known = {match.id: match for ranking in reversed(rankings) for match in ranking}
+    best = fused([[match.id for match in ranking] for ranking in rankings], weights)[:k]
+    return [msgspec.structs.replace(known[name], score=score) for name, score in best]
 
-    def __init__(self, collection: Collection, texts: TextIndex, field: str = "text") -> None:
-        self.collection = collection
-        self.texts = texts
-        self.field = field
 
-    def upsert(self, records: Iterable[Record]) -> int:
-        """See `Collection.upsert`; the texts follow."""
-        given = list(records)
-        count = self.collection.upsert(given)
-        self.texts.delete((record.namespace, record.id) for record in given)
-        self.texts.upsert(self._texts(given))
-        return count
-
-    def delete(self, ids: Sequence[str], *, namespace: str = "") -> int:
-        """See `Collection.delete`; the texts too."""
-        count = self.collection.delete(ids, namespace=namespace)
-        self.texts.delete((namespace, name) for name in ids)
-        return count
-
-    def rebuild(self) -> None:
-        """Make the texts anew from the collection: after a crash between the two, or writes that went past this."""
-        self.texts.clear()
-        spaces: dict[str, list[str]] = {}
-        for namespace, name in self.collection.all_keys():
-            spaces.setdefault(namespace, []).append(name)
-        for namespace, names in spaces.items():
-            for start in range(0, len(names), _BATCH):
-                found = self.collection.fetch(
-                    names[start : start + _BATCH], namespace=namespace, include_vectors=False
-                )
-                self.texts.upsert(self._texts(found.values()))
-        self.texts.commit()
-
-    def query(  # noqa: PLR0913 - keywords, each with a default
-        self,
-        text: str,
-        vector: Any,
-        k: int = 10,
-        *,
-        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
-        namespace: str = "",
-        weights: tuple[float, float] = (1.0, 1.0),
-        ef: int | None = None,
-        include_metadata: bool = False,
-    ) -> list[Match]:
-        """The best `k` by vector and by words, `weights` in this order; the scores are those of the fusion."""
-        depth = max(k, DEPTH)
-        near = self.collection.query(vector, depth, filter=filter, namespace=namespace, ef=ef)[0]
-        by_words = self._by_words(text, depth, namespace, filter)
-        best = fused([[match.id for match in near], by_words], weights)[:k]
-        records: Mapping[str, Record] = {}
-        if include_metadata:
-            names = [name for name, _ in best]
-            records = self.collection.fetch(names, namespace=namespace, include_vectors=False)
-        return [
-            Match(name, score, dict(records[name].metadata or {}) if name in records else None)
-            for name, score in best
-        ]
-
-    def _by_words(
-        self, text: str, depth: int, namespace: str, wanted: Mapping[str, Any] | Filter | None
-    ) -> list[str]:
-        """Ids of the best texts whose records are there and pass the filter: further down until these are enough."""
-        parsed = wanted if wanted is None or isinstance(wanted, Filter) else Filter.parse(wanted)
-        looked_at = depth
-        while True:
-            found = [name for name, _ in self.texts.search(text, looked_at, namespace)]
-            records = self.collection.fetch(found, namespace=namespace, include_vectors=False)
-            passing = [
-                name
-                for name in found
-                if name in records and (parsed is None or parsed.matches(records[name].metadata))
-            ]
-            if len(passing) >= depth or len(found) < looked_at or looked_at >= _MOST_LOOKED_AT:
-                return passing[:depth]
-            looked_at = min(4 * looked_at, _MOST_LOOKED_AT)
-
-    def _texts(self, records: Iterable[Record]) -> list[tuple[Key, str]]:
-        found = []
-        for record in records:
-            text = (record.metadata or {}).get(self.field)
-            if isinstance(text, str):
-                found.append(((record.namespace, record.id), text))
-        return found
+def hybrid_query(  # noqa: PLR0913 - keywords, each with a default
+    collection: Collection,
+    text: str,
+    vector: Any,
+    k: int = 10,
+    *,
+    filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
+    namespace: str = "",
+    weights: tuple[float, float] = (1.0, 1.0),
+    ef: int | None = None,
+    include_metadata: bool = False,
+    include_vectors: bool = False,
+) -> list[Match]:
+    """The best `k` by vector and by words, `weights` in this order; a weight of 0 leaves that search out."""
+    checked_counts(k, 0)
+    depth = depth_of(k)
+    near = words = list[Match]()
+    if weights[0]:
+        near = collection.query(
+            vector,
+            depth,
+            filter=filter,
+            namespace=namespace,
+            ef=ef,
+            include_metadata=include_metadata,
+            include_vectors=include_vectors,
+        )[0]
+    if weights[1]:
+        words = collection.by_words(
+            text,
+            depth,
+            filter=filter,
+            namespace=namespace,
+            include_metadata=include_metadata,
+            include_vectors=include_vectors,
+        )
+    return fused_matches([near, words], k, weights)

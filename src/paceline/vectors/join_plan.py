@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from paceline.vectors.policy import UpkeepPolicy
+from paceline.vectors.policy import Schema, UpkeepPolicy
+from paceline.vectors.reencode import is_stale
 from paceline.vectors.segment import Segment
 from paceline.vectors.view import Part
 
@@ -34,6 +35,12 @@ def to_join(parts: Sequence[Part], policy: UpkeepPolicy, *, everything: bool = F
     if not chosen:
         return []
     return _grown(chosen, [part for part in files if part not in chosen], policy, parts)
+
+
+def to_recode(parts: Sequence[Part], schema: Schema) -> Part | None:
+    """The smallest segment that is held in another precision than the schema says; None if there is none."""
+    stale = [part for part in parts if isinstance(part.source, Segment) and is_stale(part.source, schema)]
+    return min(stale, key=lambda part: len(part.source), default=None)
 
 
 def _grown(chosen: list[Part], others: list[Part], policy: UpkeepPolicy, parts: Sequence[Part]) -> list[Part]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from paceline.base.errors import InvalidRequest, NotFound
-from paceline.vectors.collection import Collection
+from paceline.vectors.any_collection import AnyCollection
 from paceline.vectors.disk import PART, told
 
 FOLDER: Final = ".snapshots"
@@ -20,7 +20,7 @@ class KeptSnapshots:
     def __init__(self, store: Path) -> None:
         self._folder = store / FOLDER
 
-    def take(self, name: str, collection: Collection, snapshot: str) -> None:
+    def take(self, name: str, collection: AnyCollection, snapshot: str) -> None:
         """Keep collection `name` as it is now as `snapshot`. InvalidRequest if there is one of this name."""
         if not _NAME.fullmatch(snapshot) or snapshot.endswith(PART):
             raise InvalidRequest(

@@ -5,25 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import heapq
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from paceline.base import vectors_api as api
 from paceline.base.errors import InvalidRequest
+from paceline.vectors.any_collection import AnyCollection
 from paceline.vectors.collection import Collection
 from paceline.vectors.held import Held
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import checked_namespace
-from paceline.vectors.store import VectorStore
 from paceline.vectors.wire import METRICS, fetched_of, records_of, rows_of, vector_of
 
-TEXT_FIELD: Final = "text"
 
-
-def upsert(collection: Collection, asked: api.Upsert) -> api.Upserted:
+def upsert(collection: AnyCollection, asked: api.Upsert) -> api.Upserted:
     """Write records; all or none."""
-    records = records_of(asked.vectors, asked.namespace, collection.schema, TEXT_FIELD)
+    records = records_of(asked.vectors, asked.namespace, collection.schema)
     try:
         return api.Upserted(upserted_count=collection.upsert(records))
     except InvalidRequest as error:
@@ -39,7 +37,7 @@ def _named_as_sent(error: InvalidRequest) -> InvalidRequest:
     )
 
 
-def update(collection: Collection, asked: api.Update) -> api.Updated:
+def update(collection: AnyCollection, asked: api.Update) -> api.Updated:
     """Change a record."""
     if asked.values is None and asked.set_metadata is None:
         raise InvalidRequest(
@@ -50,7 +48,7 @@ def update(collection: Collection, asked: api.Update) -> api.Updated:
     return api.Updated()
 
 
-def delete(collection: Collection, asked: api.Delete) -> api.Deleted:
+def delete(collection: AnyCollection, asked: api.Delete) -> api.Deleted:
     """Delete records."""
     if (asked.ids is not None) + (asked.filter is not None) + asked.delete_all != 1:
         raise InvalidRequest("say what to delete: one of ids, filter, deleteAll", param="ids")
@@ -60,13 +58,13 @@ def delete(collection: Collection, asked: api.Delete) -> api.Deleted:
     return api.Deleted(deleted_count=count)
 
 
-def fetch(collection: Collection, asked: api.Fetch) -> api.Fetched:
+def fetch(collection: AnyCollection, asked: api.Fetch) -> api.Fetched:
     """Read records."""
     records = collection.fetch(asked.ids, namespace=asked.namespace, include_vectors=asked.include_values)
     return fetched_of(records, asked.namespace)
 
 
-def list_ids(collection: Collection, asked: api.ListIds) -> api.Listed:
+def list_ids(collection: AnyCollection, asked: api.ListIds) -> api.Listed:
     """A page of ids, in order; goes through all names, as they are kept in none."""
     after = "" if asked.pagination_token is None else _id_of(asked.pagination_token)
     namespace = checked_namespace(asked.namespace)
@@ -99,7 +97,7 @@ def _id_of(token: str) -> str:
         ) from None
 
 
-def describe(name: str, collection: Collection) -> api.Described:
+def describe(name: str, collection: AnyCollection) -> api.Described:
     """Counts and sizes."""
     stats = collection.stats()
     return api.Described(
@@ -121,33 +119,21 @@ def compact(held: Held) -> api.CollectionCard:
     return held.card()
 
 
-def verify(collection: Collection) -> api.Verified:
+def verify(collection: AnyCollection) -> api.Verified:
     """Read all files."""
     return api.Verified(damaged={str(number): why for number, why in collection.verify().items()})
 
 
 def reencode(held: Held, asked: api.Reencode) -> api.CollectionCard:
-    """Hold the vectors in another precision."""
-    raise InvalidRequest(
-        f"collection {held.name!r} stays in its precision; make one in {asked.precision} and load it again",
-        param="precision",
-    )
-
-
-def reshard(held: Held, asked: api.Reshard) -> api.Resharded:
-    """Spread the collection over other shards."""
-    raise InvalidRequest(
-        f"collection {held.name!r} is not in shards; make one of {asked.shards} and load it again",
-        param="shards",
-    )
-
-
-def create(store: VectorStore, asked: api.CreateCollection) -> None:
-    """Make a collection, of one shard."""
-    if asked.shards > 1:
-        raise InvalidRequest(f"{asked.shards} shards; a collection of this store has one", param="shards")
-    schema, sample = schema_of(asked)
-    store.create(asked.name, schema, sample=sample)
+    """Begin to hold the vectors in another precision; `Describe` tells how far it is."""
+    if not isinstance(held.collection, Collection):
+        raise InvalidRequest(
+            f"collection {held.name!r} has several shards, which keep their precision; make another and load it again",
+            param="precision",
+        )
+    held.collection.reencode(asked.precision)
+    held.recall.look_again()
+    return held.card()
 
 
 def schema_of(asked: api.CreateCollection) -> tuple[Schema, Any]:
@@ -164,5 +150,6 @@ def schema_of(asked: api.CreateCollection) -> tuple[Schema, Any]:
         rescore=asked.rescore,
         reduction=asked.reduction,
         kept=asked.kept,
+        text_field=asked.text_field,
     )
     return schema, None if asked.sample is None else rows_of(asked.sample, schema, "sample")

@@ -34,12 +34,20 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "fp16"
     reduction: Annotated[Reduction, knob("How dimensions are left out.", quality=True)] = "none"
     kept: Annotated[int, knob("Dimensions that are kept; 0 keeps all.", ge=0, le=65_536, quality=True)] = 0
+    text_field: Annotated[
+        str, knob("Field of the metadata whose words are indexed for search by words; empty: none.")
+    ] = ""
 
     def __post_init__(self) -> None:
         if self.rescore == "none" and self.precision in {"int8", "binary"}:
             raise InvalidRequest(
                 f"precision {self.precision!r} without a copy to re-score on would lose the vectors; use rescore fp16",
                 param="rescore",
+            )
+        if self.text_field.startswith("$"):
+            raise InvalidRequest(
+                f"text_field is {self.text_field!r}; no field begins with $, name one of the metadata",
+                param="text_field",
             )
         if self.kept > self.dimensions or (
             self.reduction == "none" and self.kept not in {0, self.dimensions}

@@ -83,6 +83,10 @@ class RecallWatch:
         """Whether there were writes since the last check, and it is long enough ago."""
         return self._clock() >= self._next_at and self._searched.version != self._version
 
+    def forget(self) -> None:
+        """The next check is due without a write as well."""
+        self._version = -1
+
     def check(self, rest: Rest = lambda: None) -> Check:
         """Measure the setting in use, tune if it does not hold; takes seconds.
 

@@ -215,6 +215,12 @@ class Segment:
         """The row of each of `keys`, deleted or not; -1 where there is none."""
         return self.directory.find(keys, hashes, self.key_of)
 
+    def hashes(self) -> NDArray[np.uint64]:
+        """The hash of each row's name."""
+        hashes = np.empty(len(self), np.uint64)
+        hashes[self.directory.rows] = self.directory.hashes
+        return hashes
+
     def metadata_of(self, row: int) -> bytes:
         """Packed metadata of a row."""
         return self.packed_metadata[row]

@@ -43,7 +43,6 @@ _OF_RECORDS: Final[Mapping[type[Any], tuple[Kind, Work]]] = {
     api.Compact: ("care", lambda held, _: operations.compact(held)),
     api.Verify: ("care", lambda held, _: operations.verify(held.collection)),
     api.Reencode: ("care", operations.reencode),
-    api.Reshard: ("care", operations.reshard),
 }
 """What one collection answers alone."""
 
@@ -73,6 +72,7 @@ class LocalVectors:
             api.CreateCollection: ("care", self._holding.create),
             api.ListCollections: ("read", self._holding.list_all),
             api.DropCollection: ("care", self._holding.drop),
+            api.Reshard: ("care", self._holding.reshard),
             api.Tune: ("care", lambda asked: tuned(self._holding.asked(asked), asked, self._ending)),
             api.Snapshot: ("care", self._snapshot),
             api.ListSnapshots: ("read", lambda _: api.Snapshots(snapshots=self._snapshots.names())),

@@ -101,6 +101,13 @@ class State:
         )
         return True
 
+    def recoded_as(self, before: Segment, after: Segment) -> bool:
+        """The rows of `before` are now those of `after`, by the same numbers. False if it was set aside meanwhile."""
+        if all(part.source is not before for part in self.view.sealed):
+            return False
+        self.view = self.view.each(lambda part: part.of(after) if part.source is before else part)
+        return True
+
     def set_aside(self, segment: Segment) -> None:
         """Go on without a segment."""
         kept = tuple(part for part in self.view.sealed if part.source is not segment)

@@ -88,6 +88,10 @@ class VectorStore:
                     raise NotFound(f"no collection {name!r}; there are: {listed}", param="name")
             return self._open[name]
 
+    def opened(self, name: str) -> Collection | ShardedCollection | None:
+        """The collection of this name if it is open now, at once."""
+        return self._open.get(name)
+
     def drop(self, name: str) -> None:
         """Close a collection and delete it. NotFound."""
         with self._lock:

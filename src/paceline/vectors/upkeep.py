@@ -15,9 +15,10 @@ from typing import Final
 from paceline.base.errors import PacelineError, StorageError, StorageFull
 from paceline.vectors.contents import GraphPlan, joined, sealed
 from paceline.vectors.files import Files
-from paceline.vectors.join_plan import to_join
+from paceline.vectors.join_plan import to_join, to_recode
 from paceline.vectors.join_process import JoinInput, JoinJob, JoinProcess
 from paceline.vectors.policy import VectorsPolicy
+from paceline.vectors.reencode import recoded
 from paceline.vectors.segment import Segment
 from paceline.vectors.state import State
 from paceline.vectors.view import Part
@@ -110,10 +111,13 @@ class Upkeep:
 
     def _is_something_to_do(self) -> bool:
         waiting = self._busy or self._state.frozen or self._wanted or self._unverified
-        return bool(waiting or (not self._held and self._chosen()))
+        return bool(waiting or (not self._held and (self._chosen() or self._stale())))
 
     def _chosen(self) -> Sequence[Part]:
         return to_join(self._state.view.sealed, self._policy.upkeep, everything=self._wanted > 0)
+
+    def _stale(self) -> Part | None:
+        return to_recode(self._state.view.sealed, self._state.schema)
 
     def _keep_doing(self, name: str, job: Callable[[], bool]) -> None:
         while True:
@@ -163,7 +167,7 @@ class Upkeep:
         self._unpublished = False
 
     def _join(self) -> bool:
-        """Join the segments that are due, after any that are to be verified; whether there were any."""
+        """Verify what is to be verified, join what is due, then rewrite what is of another precision; whether there was any."""
         if self._unverified:
             self.verified(self._unverified.pop())
             return True
@@ -174,13 +178,30 @@ class Upkeep:
             if not chosen:
                 if not self._state.frozen:
                     self._wanted = 0
-                return False
+                stale = self._stale()
+                if stale is None:
+                    return False
+        if not chosen:
+            assert stale is not None
+            return self._recode(stale)
         if not self._all_whole(chosen):
             return True
         segment = self._joined(chosen) if any(part.live for part in chosen) else None
         with self._state.writing:
             if not self._state.joined_as(chosen, segment):
                 return True  # what was written is removed when the collection is next opened
+        self._publish()
+        return True
+
+    def _recode(self, part: Part) -> bool:
+        """Write a segment in the precision that the schema says, in its place."""
+        if not self._all_whole([part]):
+            return True
+        assert isinstance(part.source, Segment)
+        segment = self._files.write(recoded(part.source, self._state.schema))
+        with self._state.writing:
+            if not self._state.recoded_as(part.source, segment):
+                return True  # as in `_join`
         self._publish()
         return True
 

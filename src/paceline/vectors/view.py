@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.vectors.bitmap import Bitmap, rows_of, words_for
+from paceline.vectors.metric import Floats
 from paceline.vectors.record import Key
 from paceline.vectors.segment import Segment
 from paceline.vectors.tail import TailRows
@@ -91,6 +92,17 @@ class View(msgspec.Struct, frozen=True, eq=False):
                 if row >= 0 and found[i] is None and part.is_live(int(row)):
                     found[i] = (part, int(row))
         return found
+
+    def sample(self, count: int, seed: int) -> Floats:
+        """Vectors (n, d) of at most `count` records, drawn from all."""
+        parts = [(part, part.live_rows()) for part in self.parts if part.live]
+        drawn = np.sort(np.random.default_rng(seed).permutation(self.live)[:count])
+        taken, first = [], 0
+        for part, rows in parts:
+            here = drawn[(drawn >= first) & (drawn < first + len(rows))] - first
+            taken.append(part.source.vectors_of(rows[here]))
+            first += len(rows)
+        return np.concatenate(taken) if taken else self.tail.source.vectors_of(drawn)
 
     def without(self, keys: Sequence[Key], hashes: NDArray[np.uint64], *, version: int) -> View:
         """The view after `keys` are deleted."""

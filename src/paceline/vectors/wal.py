@@ -79,6 +79,11 @@ class Log:
         """Bytes of the current file."""
         return self._size
 
+    @property
+    def has_lost(self) -> bool:
+        """Whether a crash may lose frames that were made visible, and were not acknowledged: a sync failed."""
+        return bool(self._lost)
+
     def append(self, payload: bytes) -> int:
         """Write a frame; returns its number, for `commit`. One caller at a time. StorageFull leaves nothing behind."""
         if len(payload) > MOST_PAYLOAD:

@@ -87,8 +87,8 @@ def rows_of(vectors: Sequence[Values], schema: Schema, param: str) -> Floats:
     return rows
 
 
-def records_of(items: Iterable[VectorItem], namespace: str, schema: Schema, text_field: str) -> list[Record]:
-    """The records that are sent; a text goes into the metadata as `text_field`."""
+def records_of(items: Iterable[VectorItem], namespace: str, schema: Schema) -> list[Record]:
+    """The records that are sent; a text goes into the metadata, as the field that the schema names."""
     records = []
     for i, item in enumerate(items):
         param = f"vectors[{i}]"
@@ -99,12 +99,12 @@ def records_of(items: Iterable[VectorItem], namespace: str, schema: Schema, text
             )
         metadata = item.metadata
         if item.text is not None:
-            if not text_field:
+            if not schema.text_field:
                 raise InvalidRequest(
                     f"{param} has a text, and the collection keeps none; send it as metadata",
                     param=f"{param}.text",
                 )
-            metadata = {**(metadata or {}), text_field: item.text}
+            metadata = {**(metadata or {}), schema.text_field: item.text}
         records.append(
             Record(item.id, vector_of(item.values, schema, f"{param}.values"), metadata, namespace)
         )
