@@ -121,7 +121,7 @@ def _plain(model: Any) -> Any:
 
 
 def _reply(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
+    return Response(orjson.dumps(content), status, {"retry-after": "0"}, media_type="application/json")
 
 
 @contextlib.asynccontextmanager

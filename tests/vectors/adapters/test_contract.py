@@ -251,6 +251,20 @@ def test_an_upsert_replaces(play: Any) -> None:
     play(scenario)
 
 
+def test_a_text_is_kept_in_the_metadata(play: Any) -> None:
+    """As the field `text`, beside what is there."""
+
+    async def scenario(store: Store) -> None:
+        await store.films()
+
+        await store.ask(Upsert(vectors=[VectorItem("solaris", [0.0, 0.0, 1.0], {"year": 1972}, "An ocean.")]))
+        item = (await store.ask(Fetch(ids=["solaris"], include_values=False))).vectors["solaris"]
+
+        assert (item.values, item.metadata) == (None, {"year": 1972, "text": "An ocean."})
+
+    play(scenario)
+
+
 def test_an_update_changes_what_it_names(play: Any) -> None:
     """Fields are set and removed, the rest stays; a vector is replaced; nobody is made."""
 

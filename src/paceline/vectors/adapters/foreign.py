@@ -34,7 +34,7 @@ class Sent(msgspec.Struct, frozen=True, eq=False):
 
 def sent_of(asked: Upsert, schema: Schema) -> Sent:
     """The records of a write. InvalidRequest names the one at fault."""
-    records = records_of(asked.vectors, checked_namespace(asked.namespace), schema, TEXT_FIELD)
+    records = records_of(asked.vectors, checked_namespace(asked.namespace), schema)
     for i, record in enumerate(records):
         checked_id(record.id, f"vectors[{i}].id")
         packed_metadata(record.metadata, f"vectors[{i}].metadata")
@@ -102,7 +102,9 @@ def schema_of_wish(asked: CreateCollection, store: str) -> Schema:
         )
     if asked.precision == "bf16" or asked.rescore == "bf16":
         raise InvalidRequest(f"{store} has no bf16; use fp16 or fp32", param="precision")
-    return Schema(asked.dimension, METRICS[asked.metric], asked.precision, asked.rescore)
+    return Schema(
+        asked.dimension, METRICS[asked.metric], asked.precision, asked.rescore, text_field=TEXT_FIELD
+    )
 
 
 def checked_name(name: str, param: str = "name") -> str:

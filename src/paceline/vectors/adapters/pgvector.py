@@ -47,6 +47,7 @@ from paceline.base.vectors_api import (
     Verify,
 )
 from paceline.vectors.adapters.foreign import (
+    TEXT_FIELD,
     changes_of,
     check_delete,
     check_drop,
@@ -345,7 +346,7 @@ class PgVector:
 
 
 def _collection_of(name: str, dimensions: int, metric: Any, precision: Any) -> PgCollection:
-    return PgCollection(name, Schema(dimensions, metric, precision, "none"))
+    return PgCollection(name, Schema(dimensions, metric, precision, "none", text_field=TEXT_FIELD))
 
 
 async def _count(connection: Connection, of: PgCollection) -> int:

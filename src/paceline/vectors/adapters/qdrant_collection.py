@@ -9,6 +9,7 @@ import msgspec
 
 from paceline.base.errors import InvalidRequest
 from paceline.base.vectors_api import CollectionCard, Query
+from paceline.vectors.adapters.foreign import TEXT_FIELD
 from paceline.vectors.metric import Metric
 from paceline.vectors.policy import Schema
 
@@ -44,6 +45,7 @@ class QdrantCollection(msgspec.Struct, frozen=True):
                 "metric": _METRICS[vectors["distance"]],
                 "precision": precision,
                 "rescore": copy,
+                "text_field": TEXT_FIELD,
             },
             Schema,
         )
