@@ -6,7 +6,7 @@ UV     := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint cons
 SET    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-all check bench gpu docs clean services
+.PHONY: help demo serve test test-all check bench gpu docs grpc clean services
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ gpu: $(VENV)/.dev ## on a machine with an NVIDIA GPU and a torch for CUDA: the G
 
 docs: $(VENV)/.dev ## the generated reference pages
 	$(BIN)/python docs/reference/generate.py
+
+grpc: $(VENV)/.dev ## the messages of gRPC, after a change of their .proto
+	$(BIN)/python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src src/paceline/serve/grpc/vector_service.proto
 
 services:
 	@missing=; export PATH="$$PATH:/usr/sbin"; \

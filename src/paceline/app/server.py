@@ -16,6 +16,7 @@ import uvicorn
 
 from paceline.app.audit import Audit
 from paceline.app.generator import OURS, find_generate_folder, with_cache
+from paceline.app.grpc_port import check_grpc, open_grpc
 from paceline.app.listen import open_socket, url_of
 from paceline.app.live import LocalControl, Parts, change_schemas
 from paceline.app.live_remote import RemoteControl, following
@@ -77,6 +78,7 @@ def run_server(settings: Settings) -> int:
             find_generate_folder(settings.generate)
         if settings.vectors.on:
             check_vectors(settings.vectors)
+        check_grpc(settings)
         if settings.serve.workers == 1:
             return _run(settings, listener, None, 0)
         from paceline.app.supervisor import supervise  # noqa: PLC0415 - imports this module, for its workers
@@ -108,7 +110,11 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(settings: Settings, listener: socket.socket, runtime: Path | None, index: int) -> None:
-    async with open_application(settings, runtime, index) as application, application.life():
+    async with (
+        open_application(settings, runtime, index) as application,
+        application.life(),
+        open_grpc(settings, application),
+    ):
         config = uvicorn.Config(
             application,
             http=HttpProtocol,

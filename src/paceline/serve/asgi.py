@@ -122,6 +122,7 @@ class Application:
             **self._quick,
             "/v1/score": ScoreRoute(self.metrics.route("/v1/score"), writers, self.entrance),
         }
+        self.vectors = vectors
         self._vectors = VectorRoutes(vectors, services, self.entrance, self.metrics)
         documents = Documents(
             models,
