@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from paceline.vectors.codes import Precision
 from paceline.vectors.filters import Filter
 from paceline.vectors.metadata import Types
 from paceline.vectors.policy import Schema, VectorsPolicy
@@ -78,6 +79,19 @@ class CollectionCalls(Protocol):
         """See `Collection.query`."""
         ...
 
+    def by_words(  # noqa: PLR0913 - keywords, each with a default
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
+        namespace: str = "",
+        include_metadata: bool = False,
+        include_vectors: bool = False,
+    ) -> list[Match]:
+        """See `Collection.by_words`."""
+        ...
+
     def all_keys(self) -> Iterable[Key]:
         """See `Collection.all_keys`."""
         ...
@@ -112,6 +126,10 @@ class CollectionCalls(Protocol):
 
     def verify(self) -> dict[str, str]:
         """See `Collection.verify`."""
+        ...
+
+    def reencode(self, precision: Precision) -> None:
+        """See `Collection.reencode`."""
         ...
 
     def settle(self) -> None:

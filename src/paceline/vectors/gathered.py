@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from paceline.vectors.record import Match
 from paceline.vectors.slots import SlotMap, slot_of
 
+T = TypeVar("T")
+
 _NONE: Final[Mapping[str, str]] = {}
 
 
-class Gathered(list[list[Match]]):
-    """The matches of each query, as `Collection.query` answers, and what is missing."""
+class Gathered(list[T]):
+    """The matches of each query, as `Collection.query` answers, or of one by words, and what is missing."""
 
-    def __init__(self, matches: list[list[Match]], missing: Mapping[str, str]) -> None:
+    def __init__(self, matches: list[T], missing: Mapping[str, str]) -> None:
         super().__init__(matches)
         self.missing = missing
         """Shards whose records were not looked at, and why."""
@@ -25,8 +27,8 @@ class Gathered(list[list[Match]]):
         return bool(self.missing)
 
 
-def missing_of(found: list[list[Match]]) -> Mapping[str, str]:
-    """Of what any `query` returned: the shards that were not searched, and why; one collection misses nothing."""
+def missing_of(found: list[Any]) -> Mapping[str, str]:
+    """Of what any `query` or `by_words` returned: the shards that were not searched, and why; one collection misses nothing."""
     return found.missing if isinstance(found, Gathered) else _NONE
 
 

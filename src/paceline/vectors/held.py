@@ -76,11 +76,6 @@ class Held:
             )
         if query.vector is not None and query.id is not None:
             raise InvalidRequest("a query has both vector and id; send one of them", param="id")
-        if query.text is not None and not isinstance(self.collection, Collection):
-            raise InvalidRequest(
-                f"collection {self.name!r} has several shards, whose words are not indexed; search by vector",
-                param="text",
-            )
         vector = None
         if query.vector is not None:
             vector = vector_of(query.vector, self.collection.schema, "vector")
@@ -130,11 +125,13 @@ class Held:
             assert vector is not None
             found, missing = self._by_vector(asked, vector, query.top_k)
         elif vector is None:
-            found = self._by_words(query, query.top_k)
+            found, missing = self._by_words(query, query.top_k)
         else:
             depth = depth_of(query.top_k)
             near, missing = self._by_vector(asked, vector, depth)
-            found = fused_matches([near, self._by_words(query, depth)], query.top_k, query.weights)
+            words, unread = self._by_words(query, depth)
+            found = fused_matches([near, words], query.top_k, query.weights)
+            missing = {**missing, **unread}
         return queried_of(found, query.namespace, missing, packed=type(query.vector) is str)
 
     def _by_vector(self, asked: Asked, vector: Floats, k: int) -> tuple[list[Match], Mapping[str, str]]:
@@ -160,10 +157,9 @@ class Held:
         self.recent.add(vector, query.namespace)
         return found[0], missing_of(found)
 
-    def _by_words(self, query: Query, k: int) -> list[Match]:
-        assert isinstance(self.collection, Collection)
+    def _by_words(self, query: Query, k: int) -> tuple[list[Match], Mapping[str, str]]:
         assert query.text is not None
-        return self.collection.by_words(
+        found = self.collection.by_words(
             query.text,
             k,
             filter=query.filter,
@@ -171,6 +167,7 @@ class Held:
             include_metadata=query.include_metadata,
             include_vectors=query.include_values,
         )
+        return found, missing_of(found)
 
     def card(self) -> CollectionCard:
         """As it is listed."""

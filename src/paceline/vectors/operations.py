@@ -12,7 +12,6 @@ import msgspec
 from paceline.base import vectors_api as api
 from paceline.base.errors import InvalidRequest
 from paceline.vectors.any_collection import AnyCollection
-from paceline.vectors.collection import Collection
 from paceline.vectors.held import Held
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import checked_namespace
@@ -126,11 +125,6 @@ def verify(collection: AnyCollection) -> api.Verified:
 
 def reencode(held: Held, asked: api.Reencode) -> api.CollectionCard:
     """Begin to hold the vectors in another precision; `Describe` tells how far it is."""
-    if not isinstance(held.collection, Collection):
-        raise InvalidRequest(
-            f"collection {held.name!r} has several shards, which keep their precision; make another and load it again",
-            param="precision",
-        )
     held.collection.reencode(asked.precision)
     held.recall.look_again()
     return held.card()

@@ -18,6 +18,7 @@ import numpy as np
 
 from paceline.base.errors import Unreachable
 from paceline.flow.channel import Channel
+from paceline.vectors.codes import Precision
 from paceline.vectors.filters import Filter
 from paceline.vectors.metadata import Types
 from paceline.vectors.record import Key, Match, Record
@@ -150,10 +151,25 @@ class RemoteShard:
             "exact": exact,
         }
         found = self._call("query", asked.tobytes(), asked.shape, k, *sent_filter(filter), options)
-        return [
-            [Match(name, score, metadata, numbers_of(vector)) for name, score, metadata, vector in one]
-            for one in found
-        ]
+        return [_matches(one) for one in found]
+
+    def by_words(  # noqa: PLR0913 - keywords, each with a default
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002
+        namespace: str = "",
+        include_metadata: bool = False,
+        include_vectors: bool = False,
+    ) -> list[Match]:
+        """See `Collection.by_words`."""
+        options = {
+            "namespace": namespace,
+            "include_metadata": include_metadata,
+            "include_vectors": include_vectors,
+        }
+        return _matches(self._call("by_words", text, k, *sent_filter(filter), options))
 
     def all_keys(self) -> Iterator[Key]:
         """See `Collection.all_keys`; some thousands a call."""
@@ -194,6 +210,10 @@ class RemoteShard:
         """See `Collection.verify`."""
         return dict(self._call("verify"))
 
+    def reencode(self, precision: Precision) -> None:
+        """See `Collection.reencode`."""
+        self._call("reencode", precision)
+
     def settle(self) -> None:
         """See `Collection.settle`."""
         self._call("settle")
@@ -207,3 +227,7 @@ class RemoteShard:
         waited(self._channel.close())
         if self.owner is not None:
             self.owner.close()
+
+
+def _matches(found: list[Any]) -> list[Match]:
+    return [Match(name, score, metadata, numbers_of(vector)) for name, score, metadata, vector in found]

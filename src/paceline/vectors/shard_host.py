@@ -14,7 +14,7 @@ import numpy as np
 
 from paceline.base.errors import EngineError
 from paceline.vectors.collection import Collection
-from paceline.vectors.record import Key
+from paceline.vectors.record import Key, Match
 from paceline.vectors.shard_wire import numbers_of, octets_of, received_filter, received_records
 
 _MOST_AT_ONCE: Final = 12
@@ -48,7 +48,9 @@ class ShardHost:
             case "query", [octets, shape, k, text, checked, options]:
                 vectors = np.frombuffer(octets, np.float32).reshape(shape)
                 found = held.query(vectors, k, filter=received_filter(text, checked), **options)
-                return [[[m.id, m.score, m.metadata, octets_of(m.vector)] for m in one] for one in found]
+                return [_sent(one) for one in found]
+            case "by_words", [words, k, text, checked, options]:
+                return _sent(held.by_words(words, k, filter=received_filter(text, checked), **options))
             case "upsert", [records]:
                 return held.upsert(received_records(records))
             case "upsert_arrays", [ids, octets, shape, metadata, namespace]:
@@ -81,6 +83,8 @@ class ShardHost:
                 return getattr(held, operation)
             case "stats", []:
                 return msgspec.to_builtins(held.stats())
+            case "reencode", [precision]:
+                return held.reencode(precision)
             case "snapshot", [folder]:
                 return held.snapshot(Path(folder))
             case (("verify" | "settle" | "compact"), []):
@@ -105,3 +109,7 @@ class ShardHost:
         if not page:
             self._readers.pop(reader, None)
         return page
+
+
+def _sent(matches: list[Match]) -> list[list[Any]]:
+    return [[match.id, match.score, match.metadata, octets_of(match.vector)] for match in matches]

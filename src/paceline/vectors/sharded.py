@@ -18,6 +18,7 @@ import numpy as np
 
 from paceline.base.errors import InvalidRequest, Unreachable
 from paceline.vectors.batch import checked_keys, columns_of, without_doubles
+from paceline.vectors.codes import Precision
 from paceline.vectors.fan_out import Call, Lane, close_all, each, every, left_s, told, whole
 from paceline.vectors.filters import Filter
 from paceline.vectors.gathered import Gathered, best, own
@@ -27,6 +28,7 @@ from paceline.vectors.metadata import Types, merged_types
 from paceline.vectors.policy import Schema, VectorsPolicy
 from paceline.vectors.preprocess import Preprocess
 from paceline.vectors.record import Key, Match, Record, checked_id, packed_metadata
+from paceline.vectors.reencode import checked_change
 from paceline.vectors.shard import Shard
 from paceline.vectors.sharded_snapshot import take_snapshot
 from paceline.vectors.slot_locks import SlotLocks
@@ -109,7 +111,7 @@ class ShardedCollection:
         include_vectors: bool = False,
         exact: bool = False,
         timeout_s: float | None = None,
-    ) -> Gathered:
+    ) -> Gathered[list[Match]]:
         """The best `k` of all shards for each of `vectors` (q, d): see `Collection.query`.
 
         Shards that have not answered after `timeout_s` are missing. Unreachable if all are.
@@ -135,6 +137,42 @@ class ShardedCollection:
                 include_vectors=include_vectors,
                 exact=exact,
             )
+
+        return self._asked(ask, k, deadline_at)
+
+    def by_words(  # noqa: PLR0913 - keywords, each with a default
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        filter: Wanted | None = None,  # noqa: A002
+        namespace: str = "",
+        include_metadata: bool = False,
+        include_vectors: bool = False,
+    ) -> Gathered[Match]:
+        """The best `k` of all shards by their scores: see `Collection.by_words`, and `query` about what is missing."""
+        deadline_at = time.monotonic() + self.policy.shards.timeout_s
+        wanted = None if filter is None else self._filter(filter, deadline_at)
+
+        def ask(shard: Shard, most: int) -> list[list[Match]]:
+            return [
+                shard.by_words(
+                    text,
+                    most,
+                    filter=wanted,
+                    namespace=namespace,
+                    include_metadata=include_metadata,
+                    include_vectors=include_vectors,
+                )
+            ]
+
+        found = self._asked(ask, k, deadline_at)
+        return Gathered(found[0], found.missing)
+
+    def _asked(
+        self, ask: Callable[[Shard, int], list[list[Match]]], k: int, deadline_at: float
+    ) -> Gathered[list[Match]]:
+        """The best `k` of what all shards find among their own."""
 
         def of_own(name: str, slots: SlotMap) -> Call[list[list[Match]]]:
             return lambda shard: own(lambda most: ask(shard, most), k, name, slots)
@@ -324,6 +362,12 @@ class ShardedCollection:
         """See `Collection.verify`; by SHARD/NUMBER, all shards at once. Unreachable if one is missing."""
         found = whole(self.lanes, lambda shard: shard.verify())
         return {f"{name}/{at}": why for name, damaged in found.items() for at, why in damaged.items()}
+
+    def reencode(self, precision: Precision) -> None:
+        """See `Collection.reencode`. Unreachable names shards that are not told; say it again when they are back."""
+        schema = checked_change(self.schema, precision)
+        whole(self.lanes, lambda shard: shard.reencode(precision))
+        self.schema = schema
 
     def settle(self) -> None:
         """See `Collection.settle`."""
