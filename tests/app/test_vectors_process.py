@@ -47,7 +47,9 @@ def test_what_was_acknowledged_survives_the_server(tmp_path, state_dir, workers)
 
     with running(*settings, state_dir=state_dir, arguments=("--vectors", folder)) as server:
         kept = httpx.post(f"{server.url}/v1/vectors/query", json=query).json()
-        count = httpx.post(f"{server.url}/v1/vectors/describe_index_stats", json={}).json()["totalVectorCount"]
+        count = httpx.post(f"{server.url}/v1/vectors/describe_index_stats", json={}).json()[
+            "totalVectorCount"
+        ]
 
     assert found["matches"][0]["id"] == "v7"
     assert found == again == kept

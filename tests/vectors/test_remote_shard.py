@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from collections_of import STILL, filled, names, vector, vectors
+from collections_of import DIMENSIONS, STILL, filled, names, vector, vectors
 
 from paceline.base.errors import EngineError, InvalidRequest, NotFound
 from paceline.flow.channel import ChannelServer
 from paceline.vectors.collection import Collection
 from paceline.vectors.filters import Filter
+from paceline.vectors.policy import Schema
 from paceline.vectors.record import Record
 from paceline.vectors.remote_shard import RemoteShard, waited
 from paceline.vectors.shard_host import ShardHost
@@ -90,3 +91,27 @@ def test_a_call_of_another_version_is_named(far: RemoteShard) -> None:
     """Instead of being taken for another."""
     with pytest.raises(EngineError, match="does not know the call 'compress'"):
         far._call("compress")
+
+
+def test_words_and_another_precision_travel_too(tmp_path: Path) -> None:
+    """With metadata and vectors where they are asked for."""
+    pytest.importorskip("tantivy")
+    schema = Schema(dimensions=DIMENSIONS, text_field="text")
+    with Collection.create(tmp_path / "c", schema, policy=STILL) as near:
+        near.upsert([Record(f"v{i}", vector(i), {"n": i, "text": f"kite {i}"}) for i in range(20)])
+        server = ChannelServer(tmp_path / "t", ShardHost(near).answer)
+        waited(server.start())
+        far = RemoteShard(tmp_path / "t")
+
+        found = far.by_words(
+            "kites", 5, filter={"n": {"$gt": 17}}, include_metadata=True, include_vectors=True
+        )
+        assert {match.id for match in found} == {"v18", "v19"}
+        assert found[0].metadata == near.fetch([found[0].id])[found[0].id].metadata
+        assert found[0].vector is not None
+        far.reencode("fp32")
+        assert near.schema.precision == "fp32"
+        with pytest.raises(InvalidRequest, match="is unknown"):
+            far.reencode("int4")  # type: ignore[arg-type]  # what a client may send
+        far.close()
+        waited(server.close())

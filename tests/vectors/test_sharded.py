@@ -321,3 +321,42 @@ def test_a_move_is_a_slot_from_here_to_there() -> None:
 
     assert moves[0] == Move(moves[0].slot, "a", "b")
     assert 0.4 * SLOTS < len(moves) < 0.6 * SLOTS
+
+
+def test_words_of_shards_are_merged_by_score(tmp_path: Path) -> None:
+    """The best of all, filters and namespaces respected; a lost shard is named."""
+    pytest.importorskip("tantivy")
+    schema = Schema(dimensions=DIMENSIONS, text_field="text")
+    made = ShardedCollection(
+        {name: Collection.create(tmp_path / name, schema, policy=STILL) for name in NAMES}, schema
+    )
+    made.upsert(
+        Record(f"v{i}", vector(i), {"n": i, "text": "kite " + "filling " * (i % 50)}) for i in range(200)
+    )
+    made.upsert([Record("v1", vector(1), {"text": "kite"}, "other")])
+
+    found = made.by_words("kites", 20, include_metadata=True)
+    assert [match.score for match in found] == sorted((match.score for match in found), reverse=True)
+    assert {match.metadata["n"] % 50 for match in found if match.metadata} <= set(range(12))
+    assert [len(found), found.missing] == [20, {}]
+    few = made.by_words("kites", 20, filter={"n": {"$lt": 9}})
+    assert {match.id for match in few} == {f"v{i}" for i in range(9)}
+    assert [match.id for match in made.by_words("kites", namespace="other")] == ["v1"]
+    with pytest.raises(InvalidRequest, match="no record has the field 'm'"):
+        made.by_words("kites", filter={"m": 1})
+    made.lanes["b"].shard.close()
+    assert list(made.by_words("kites", 200).missing) == ["b"]
+    made.close()
+
+
+def test_shards_are_reencoded_together(sharded: ShardedCollection) -> None:
+    """What one refuses, none does."""
+    sharded.compact()
+    sharded.reencode("binary")
+    sharded.settle()
+
+    assert sharded.schema.precision == "binary"
+    assert {lane.shard.stats().precisions["binary"] for lane in sharded.lanes.values()} == {1.0}
+    assert sharded.query(vector(7), 1)[0][0].id == "v7"
+    with pytest.raises(InvalidRequest, match="is unknown"):
+        sharded.reencode("int4")  # type: ignore[arg-type]  # what a client may send

@@ -92,10 +92,6 @@ class CollectionCalls(Protocol):
         """See `Collection.by_words`."""
         ...
 
-    def reencode(self, precision: Precision) -> None:
-        """See `Collection.reencode`."""
-        ...
-
     def all_keys(self) -> Iterable[Key]:
         """See `Collection.all_keys`."""
         ...
@@ -130,6 +126,10 @@ class CollectionCalls(Protocol):
 
     def verify(self) -> dict[str, str]:
         """See `Collection.verify`."""
+        ...
+
+    def reencode(self, precision: Precision) -> None:
+        """See `Collection.reencode`."""
         ...
 
     def settle(self) -> None:

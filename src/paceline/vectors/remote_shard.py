@@ -178,10 +178,6 @@ class RemoteShard:
         }
         return received_matches(self._call("by_words", text, k, *sent_filter(filter), options))
 
-    def reencode(self, precision: Precision) -> None:
-        """See `Collection.reencode`."""
-        self._call("reencode", precision)
-
     def all_keys(self) -> Iterator[Key]:
         """See `Collection.all_keys`; some thousands a call."""
         reader, keys = self._call("first_keys")
@@ -220,6 +216,10 @@ class RemoteShard:
     def verify(self) -> dict[str, str]:
         """See `Collection.verify`."""
         return dict(self._call("verify"))
+
+    def reencode(self, precision: Precision) -> None:
+        """See `Collection.reencode`."""
+        self._call("reencode", precision)
 
     def settle(self) -> None:
         """See `Collection.settle`."""

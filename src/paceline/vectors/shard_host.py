@@ -84,6 +84,8 @@ class ShardHost:
                 return getattr(held, operation)
             case "stats", []:
                 return msgspec.to_builtins(held.stats())
+            case "reencode", [precision]:
+                return held.reencode(precision)
             case "snapshot", [folder]:
                 return held.snapshot(Path(folder))
             case (("verify" | "settle" | "compact"), []):
