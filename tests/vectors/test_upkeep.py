@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 
 import numpy as np
+import pytest
 from collections_of import add, filled, names, policy, vector
 
 from paceline.vectors.batch import Deletes
 from paceline.vectors.collection import Collection
 from paceline.vectors.join_plan import to_join
 from paceline.vectors.policy import UpkeepPolicy
+from paceline.vectors.upkeep import Upkeep
 from paceline.vectors.view import Part
 
 NEVER = policy(seal_rows=50, graph_rows=1_000_000, dead_share=1.0)
@@ -118,3 +121,18 @@ def test_deleting_what_is_not_there_makes_no_new_bitmap(tmp_path: Path) -> None:
         batch = Deletes.of([("", "nobody"), ("other", "v1")])
 
         assert part.without(part.source.find(batch.keys, batch.hashes)) is part
+
+
+def test_a_collection_that_is_in_order_looks_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its two threads tell each other when they end a look; that is no reason to look again."""
+    looks, seal = [], Upkeep._seal
+    monkeypatch.setattr(Upkeep, "_seal", lambda self: looks.append(self) or seal(self))
+    with filled(tmp_path / "c", 0, NEVER) as collection:
+        add(collection, 150, batch=50)
+        collection.settle()
+        before = len(looks)
+        Event().wait(0.2)  # in which endless turns would be thousands
+
+        assert len(looks) - before < 20

@@ -76,7 +76,6 @@ class Upkeep:
             while len(self._state.frozen) >= most and not self._closing:
                 trouble = self.troubles.get("seal")
                 if trouble is not None:
-                    self._turn.notify_all()
                     raise StorageFull(f"fresh records cannot be written as a segment: {trouble.message}")
                 self._turn.wait(_AGAIN_S)
 
@@ -98,7 +97,6 @@ class Upkeep:
         """Join all that can be one segment, and wait for it."""
         with self._turn:
             self._wanted += 1
-            self._turn.notify_all()
         self.settle()
 
     @contextmanager
@@ -111,7 +109,7 @@ class Upkeep:
         finally:
             with self._turn:
                 self._held -= 1
-                self._turn.notify_all()
+            self.wake()
 
     def close(self) -> None:
         """End the threads; a join that runs is given up."""
@@ -157,8 +155,9 @@ class Upkeep:
                 if done:
                     self._woken += 1
                 self._turn.notify_all()
-                if not done and not self._closing and woken == self._woken:
-                    self._turn.wait(_AGAIN_S if trouble is not None or self._is_hurried() else None)
+                again_s = _AGAIN_S if trouble is not None or self._is_hurried() else None
+                # Others are notified of this end too; it is no reason for either thread to look again.
+                self._turn.wait_for(lambda: self._closing or woken != self._woken, again_s)  # noqa: B023 - within the turn
 
     def _seal(self) -> bool:
         """Write the oldest frozen tail as a segment; whether there was one."""
