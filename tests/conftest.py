@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from services import free_url, nginx, redis_process, redis_server  # noqa: F401 - fixtures
+from vectors_served import vectors_server  # noqa: F401 - a fixture
 
 
 class JumpingSelector(selectors.DefaultSelector):

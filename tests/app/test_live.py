@@ -14,6 +14,8 @@ from paceline.embed.layout import Layout, resolved
 from paceline.flow.batch_queue import BatchPolicy
 from paceline.flow.cache.lru import LruCache
 from paceline.settings import iter_knobs, load
+from paceline.vectors.policy import Schema
+from paceline.vectors.store import VectorStore
 
 OTHER = {
     "serve.timeout_s": 7.0,
@@ -54,6 +56,9 @@ OTHER = {
     "generate.breaker.failure_threshold": 2,
     "generate.breaker.open_s": 4.0,
     "generate.breaker.half_open_probes": 3,
+    "vectors.recheck_s": 60.0,
+    "vectors.search.ef": 55,
+    "vectors.search.candidates": 11,
 }
 """Another value for each live setting."""
 WRITING = ("generate.model=demo", "generate.kv.max_bytes=33554432")
@@ -81,6 +86,10 @@ def seen(application, name):
             "generate.admission": writer.admission.policy,
             "generate.breaker": writer.breaker.policy,
         }[group]
+    if group.startswith("vectors"):
+        service = application._vectors._places["/v1/vectors/query"].routes["POST"]._parts.vectors
+        held = service._holding.known("a")
+        part = held.recall if field == "recheck_s" else held.collection.policy.search
     if part is not None:
         return getattr(part, field)
     limiter = entrance.limiter
@@ -120,14 +129,20 @@ async def house(state_dir, *sets):
         yield application, client
 
 
-def test_the_part_that_uses_a_live_setting_sees_its_change_and_its_end(state_dir):
+def test_the_part_that_uses_a_live_setting_sees_its_change_and_its_end(state_dir, tmp_path):
     """For each of them, so that no setting says that it is live and is not."""
+
+    VectorStore(tmp_path).create("a", Schema(dimensions=4)).close()
 
     async def scenario():
         wrong = []
         for ttl_class in ("hot", "warm", "result"):
             async with house(
-                state_dir, "cache.l3.enabled=true", f"cache.ttl_class={ttl_class}", *WRITING
+                state_dir,
+                "cache.l3.enabled=true",
+                f"cache.ttl_class={ttl_class}",
+                f"vectors.folder={tmp_path}",
+                *WRITING,
             ) as (
                 application,
                 client,

@@ -35,7 +35,19 @@ def test_help_names_every_command(capsys, arguments):
 
 
 @pytest.mark.parametrize(
-    "command", ["embed", "tune", "ab", "config", "config show", "config check", "config reference", "version"]
+    "command",
+    [
+        "embed",
+        "vectors",
+        "vectors load",
+        "tune",
+        "ab",
+        "config",
+        "config show",
+        "config check",
+        "config reference",
+        "version",
+    ],
 )
 def test_every_command_explains_itself(capsys, command):
     assert run([*command.split(), "--help"]) == 0
@@ -54,7 +66,7 @@ def test_version_flag_prints_the_version(capsys):
         (["--verison"], "no such command or option: --verison; did you mean --version?"),
         (
             ["qqq"],
-            "no such command or option: qqq; there are serve, demo, embed, generate, measure, tune, ab, compare, report, runs, config, knobs, version",
+            "no such command or option: qqq; there are serve, demo, embed, generate, vectors, measure, tune, ab, compare, report, runs, config, knobs, version",
         ),
         (
             ["config", "shwo"],

@@ -113,7 +113,8 @@ def build() -> Callable[..., House]:
         }
         letters = LetterGenerator()
         generators = [letters] if generating else []
-        return House(Application([embedder], generators=generators, **given), embedder, letters)
+        embedders = given.pop("embedders", [embedder])
+        return House(Application(embedders, generators=generators, **given), embedder, letters)
 
     return make
 

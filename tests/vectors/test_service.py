@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
 import time
@@ -143,7 +144,6 @@ async def test_ids_are_listed_a_page_at_a_time(tmp_path: Path) -> None:
         (near(1, filter={"unknown": 1}), "filter.unknown"),
         (near(1, filter={"n": {"$gt": "text"}}), "filter.n.$gt"),
         (near(1, filter={"n": {"$near": 1}}), "filter.n.$near"),
-        (near(1, text="words"), "text"),
         (api.Upsert(vectors=[api.VectorItem("a", [1.0])]), "vectors[0].values"),
         (api.Upsert(vectors=[api.VectorItem("", vector(1).tolist())]), "vectors[0].id"),
         (api.Upsert(vectors=[api.VectorItem("a", vector(1).tolist(), {"x": None})]), "vectors[0].metadata.x"),
@@ -157,6 +157,8 @@ async def test_ids_are_listed_a_page_at_a_time(tmp_path: Path) -> None:
         (create(name="a"), "name"),
         (create(name="b", dimension=0), "dimension"),
         (create(name="b", rescore="none"), "rescore"),
+        (create(name="b", shards=1000), "shards"),
+        (api.Reshard(shards=0), "shards"),
         (create(name="b", reduction="pca", kept=2), "sample"),
         (api.DropCollection(), "collection"),
         (api.Restore(source="a", name="s"), "collection"),
@@ -329,6 +331,100 @@ async def test_segments_are_joined_and_verified(tmp_path: Path) -> None:
         assert len(damaged) == 1
         assert ids(await ask(service, near(500))) == ["v500"]
         assert service.health()["status"] == "degraded"
+
+
+async def test_a_collection_is_held_in_another_precision(tmp_path: Path) -> None:
+    """Searches go on; shards keep theirs."""
+    async with served(tmp_path) as service:
+        await ask(service, create())
+        await ask(service, upsert(100))
+        card = await ask(service, api.Reencode(precision="fp16"))
+        assert card.precision == "fp16"
+        assert ids(await ask(service, near(7)))[0] == "v7"
+        await ask(service, api.Compact())
+        assert (await ask(service, api.Describe())).details["precisions"] == {"fp16": 1.0}
+
+        await ask(service, create("b", shards=2))
+        with pytest.raises(InvalidRequest, match="has several shards") as caught:
+            await ask(service, api.Reencode(collection="b", precision="fp16"))
+        assert caught.value.param == "precision"
+
+
+async def test_a_collection_of_shards_is_used_as_any(tmp_path: Path) -> None:
+    """Its answers are kept until it is written to; it is tuned and opened again like another."""
+    async with served(tmp_path) as service:
+        card = await ask(service, create(shards=3))
+        assert card.shards == 3
+        await ask(service, upsert(200))
+        found = await ask(service, near(7, include_metadata=True))
+        assert (ids(found)[0], found.matches[0].metadata, found.partial) == ("v7", {"n": 7}, False)
+        assert service.hit(near(7, include_metadata=True)) == found
+        await ask(service, api.Delete(ids=["v7"]))
+        assert service.hit(near(7, include_metadata=True)) is None
+        assert "v7" not in ids(await ask(service, near(7)))
+        assert (await ask(service, api.Tune(recall=0.9, vectors=vectors(120, first=1000).tolist()))).applied
+
+    async with served(tmp_path) as service:
+        assert service.stats()["vectors"]["records"] == 199
+        assert (await ask(service, api.DescribeCollection())).promise.startswith("recall@10 >= 0.9")
+
+
+@pytest.mark.slow  # each of a thousand slots is safe on the disk before the next moves
+async def test_shards_are_added_to_a_collection_in_use(tmp_path: Path) -> None:
+    """What is asked meanwhile is answered, and no answer of before is taken for one of now."""
+    async with served(tmp_path) as service:
+        await ask(service, create())
+        await ask(service, upsert(100))
+        await ask(service, near(7))
+        assert (await ask(service, api.Reshard(shards=1))).records_moved == 0
+        asking = True
+
+        async def keep_asking() -> int:
+            answers = 0
+            while asking:
+                assert ids(await ask(service, near(7)))[0] == "v7"
+                answers += 1
+                await asyncio.sleep(0)  # answers from memory never wait, and others want the loop too
+            return answers
+
+        answers = asyncio.ensure_future(keep_asking())
+        done = await ask(service, api.Reshard(shards=3))
+        asking = False
+
+        assert await answers > 0
+        assert done.records_moved > 30
+        assert (await ask(service, api.DescribeCollection())).shards == 3
+        assert ids(await ask(service, near(8)))[0] == "v8"
+        assert (await ask(service, api.Describe())).total_vector_count == 100
+
+
+async def test_records_are_found_by_words_and_by_both(tmp_path: Path) -> None:
+    """Of the text that was sent with them; by words alone the scores are those of the words."""
+    pytest.importorskip("tantivy")
+    async with served(tmp_path) as service:
+        await ask(service, create())
+        texts = ["a red kite", "a kite of paper", "bread of rye"]
+        items = [api.VectorItem(f"v{i}", vector(i).tolist(), text=text) for i, text in enumerate(texts)]
+        await ask(service, api.Upsert(vectors=items))
+
+        words = await ask(service, api.Query(text="red kite", include_metadata=True))
+        both = await ask(service, near(2, text="red kite"))
+
+        assert ids(words) == ["v0", "v1"]
+        assert words.matches[0].metadata == {"text": "a red kite"}
+        assert words.matches[0].score > words.matches[1].score > 0.1
+        assert set(ids(both)) == {"v0", "v1", "v2"}
+        assert both.matches[0].score < 0.1
+        assert ids(await ask(service, near(2, text="red kite", weights=(0.0, 1.0)))) == ["v0", "v1"]
+
+        await ask(service, create("b", text_field=""))
+        with pytest.raises(InvalidRequest) as caught:
+            await ask(service, api.Query(collection="b", text="red kite"))
+        assert caught.value.param == "text"
+        await ask(service, create("c", shards=2))
+        with pytest.raises(InvalidRequest, match="has several shards") as caught:
+            await ask(service, api.Query(collection="c", text="red kite"))
+        assert caught.value.param == "text"
 
 
 # -- cache --------------------------------------------------------------------------------------------------------

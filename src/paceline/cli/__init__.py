@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": "Start a server with the demo model, put load on it and show what happens.",
     "embed": "Embed texts from the command line, a file or standard input.",
     "generate": "Let a running server write text, or answer in a chat.",
+    "vectors": "Make, fill, search and look after collections of vectors.",
     "measure": "Put load on an HTTP server: latency, throughput and a verdict.",
     "tune": "Find the settings that hold an SLO best, and prove it.",
     "ab": "Tell which of two settings, or of two servers, is better, under load in turns.",

@@ -18,8 +18,8 @@ from paceline.base.api import EmbedRequest
 from paceline.base.clock import monotonic
 from paceline.base.errors import ConfigError, InvalidRequest
 from paceline.cli.console import progress, say_note
+from paceline.cli.embed_output import Format, Row, writer
 from paceline.cli.options import NO_OPTIONS, Options
-from paceline.cli.vectors import Format, Row, writer
 
 if TYPE_CHECKING:
     from paceline.settings import Settings

@@ -1,80 +1,44 @@
-"""How `paceline embed` writes vectors: JSON lines, a NumPy array, or a table to look at."""
+"""`paceline vectors`: collections of vectors, on a running server or in a folder."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from cyclopts import App
 
-import numpy as np
-import numpy.typing as npt
-import orjson
+SUBCOMMANDS = {
+    "list": ("vectors_collections:listing", "List the collections."),
+    "create": ("vectors_collections:create", "Make a collection."),
+    "describe": ("vectors_collections:describe", "Show what is in a collection."),
+    "drop": ("vectors_collections:drop", "Delete a collection and all its records."),
+    "load": ("vectors_load:load", "Load a file of vectors or texts; goes on where it was interrupted."),
+    "query": ("vectors_query:query", "Find the records nearest to a vector, a text or a record."),
+    "fetch": ("vectors_records:fetch", "Print records by id."),
+    "ids": ("vectors_records:ids", "Print ids."),
+    "update": ("vectors_records:update", "Change a record's vector or metadata."),
+    "delete": ("vectors_records:delete", "Delete records by id, by filter, or a namespace."),
+    "tune": ("vectors_tune:tune", "Find the quickest setting that holds a recall."),
+    "compact": ("vectors_care:compact", "Join all of a collection under one graph."),
+    "verify": ("vectors_care:verify", "Read all files against their checksums."),
+    "reencode": ("vectors_care:reencode", "Hold the vectors in another precision."),
+    "reshard": ("vectors_care:reshard", "Spread a collection over another number of shards."),
+    "snapshot": ("vectors_snapshots:snapshot", "Keep a collection as it is now."),
+    "snapshots": ("vectors_snapshots:snapshots", "List the snapshots."),
+    "restore": ("vectors_snapshots:restore", "Make a collection of a snapshot."),
+    "plan": ("vectors_plan:plan", "Tell what a collection would need, before there is one."),
+}
+"""Where each is below `paceline.cli`, and what it does; imported when it is called."""
 
-from paceline.base.errors import ConfigError
-
-Format = Literal["jsonl", "npy", "table"]
-
-
-class Row(NamedTuple):
-    """One text and its vector."""
-
-    number: int
-    """Place among the texts, from 0."""
-    text: str
-    vector: npt.NDArray[np.float32]
-
-
-Write = Callable[[Sequence[Row]], None]
-
-
-@contextmanager
-def writer(form: Format, output: Path | None) -> Iterator[Write]:
-    """Open `output`, or standard output, and give the block a function that takes rows in order."""
-    try:
-        target: BinaryIO = output.open("wb") if output else sys.stdout.buffer
-    except OSError as error:
-        raise ConfigError(f"--output {output}: {error.strerror or error}") from error
-    try:
-        if form == "jsonl":
-            yield lambda rows: _write_lines(target, rows)
-        else:
-            kept: list[Row] = []
-            yield kept.extend
-            (_write_array if form == "npy" else _write_table)(target, kept)
-        target.flush()
-    finally:
-        if output:
-            target.close()
-
-
-def _write_lines(target: BinaryIO, rows: Sequence[Row]) -> None:
-    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-    for row in rows:
-        line = {"index": row.number, "text": row.text, "embedding": np.ascontiguousarray(row.vector)}
-        target.write(orjson.dumps(line, option=options))
-
-
-def _write_array(target: BinaryIO, rows: Sequence[Row]) -> None:
-    """float32 of shape (texts, dimensions)."""
-    np.save(target, np.stack([row.vector for row in rows]))
-
-
-def _write_table(target: BinaryIO, rows: Sequence[Row]) -> None:
-    """First values of each vector, and its cosine to the first text's."""
-    from rich.console import Console  # noqa: PLC0415 - a tenth of a second that the other formats need not spend
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table("text", "first values", "cosine to first", caption=f"{len(rows[0].vector)} dimensions")
-    first = rows[0].vector
-    for row in rows:
-        norms = float(np.linalg.norm(row.vector) * np.linalg.norm(first))
-        cosine = float(row.vector @ first) / norms if norms else 0.0
-        values = "  ".join(f"{value:+.4f}" for value in row.vector[:4])
-        table.add_row(Text(row.text, overflow="ellipsis", no_wrap=True), f"{values} …", f"{cosine:.4f}")
-    console = Console(width=None if target is sys.stdout.buffer and sys.stdout.isatty() else 100)
-    with console.capture() as capture:
-        console.print(table)
-    target.write(capture.get().encode())
+command = App(
+    name="vectors",
+    help="Make, fill, search and look after collections of vectors.",
+    help_format="plaintext",
+    help_epilogue="Examples:\n\n"
+    "    paceline vectors create papers --dimension 384\n"
+    "    paceline vectors load papers papers.jsonl --text-field abstract\n"
+    '    paceline vectors query papers --text "sleep of fish"\n'
+    "    paceline vectors tune papers --recall 0.99\n"
+    "    paceline vectors list --folder vectors          without a server\n\n"
+    "All but plan ask the server at --url, by default http://127.0.0.1:8080, or open the collections of --folder in "
+    "this process. `paceline vectors COMMAND --help` says more about each.",
+)
+for _name, (_place, _help) in SUBCOMMANDS.items():
+    command.command(f"paceline.cli.{_place}", name=_name, help=_help)

@@ -12,6 +12,8 @@ import httpx
 
 from paceline.base.api import ModelCard, Priority
 from paceline.base.errors import PacelineError
+from paceline.base.vectors_api import CollectionCard, Collections, ListCollections, ListSnapshots, Snapshots
+from paceline.client.collection import Collection
 from paceline.client.generation import (
     CHAT,
     COMPLETIONS,
@@ -42,6 +44,7 @@ from paceline.client.messages import (
     unreachable,
 )
 from paceline.client.retries import DEFAULT, Patience, Retries
+from paceline.client.vector_messages import CreateFields, create_of, vectors_call
 
 T = TypeVar("T")
 
@@ -73,6 +76,11 @@ class Client:
             limits=POOL,
             verify=verify,
         )
+
+    @property
+    def url(self) -> str:
+        """Where the server is, as it was given."""
+        return str(self._address)
 
     def embed(  # noqa: PLR0913 - the fields of the request
         self,
@@ -123,6 +131,31 @@ class Client:
         """`chat` piece by piece."""
         return self._stream(Stream(CHAT, chat_body(messages, fields)), timeout_s)
 
+    def collection(self, name: str = "") -> Collection:
+        """A collection of vectors, to write and search; empty: the only one there is. Asks nothing yet."""
+        return Collection(self, name)
+
+    def collections(self) -> list[CollectionCard]:
+        """All collections, by name."""
+        found: Collections = self.ask(ListCollections())
+        return found.collections
+
+    def create_collection(
+        self, name: str, *, timeout_s: float | None = None, **fields: Unpack[CreateFields]
+    ) -> Collection:
+        """Make a collection; without `dimension` for the vectors of the embedding model. Raises any PacelineError."""
+        self.ask(create_of(name, fields), timeout_s=timeout_s)
+        return self.collection(name)
+
+    def snapshots(self) -> dict[str, list[str]]:
+        """Names of the snapshots that are kept, by collection."""
+        found: Snapshots = self.ask(ListSnapshots())
+        return found.snapshots
+
+    def ask(self, asked: Any, *, timeout_s: float | None = None) -> Any:
+        """Ask one struct of `paceline.base.vectors_api`; the answer is of the type that its `ANSWER` says."""
+        return self._send(vectors_call(asked), timeout_s)
+
     def models(self) -> list[ModelCard]:
         """The models that are served."""
         return self._send(models_call())
@@ -163,7 +196,10 @@ class Client:
                     )
                 )
             except httpx.TransportError as error:
-                time.sleep(patience.pause_s(unreachable(self._address, error, timeout_s)))
+                failed = unreachable(self._address, error, timeout_s)
+                if call.is_lost(error):
+                    raise failed from error
+                time.sleep(patience.pause_s(failed))
             except PacelineError as error:
                 time.sleep(patience.pause_s(error))
 

@@ -57,6 +57,12 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
     path: str
     read: Callable[[httpx.Response], T]
     content: bytes | None = None
+    once: bool = False
+    """Not to be sent again once it may have arrived."""
+
+    def is_lost(self, error: httpx.TransportError) -> bool:
+        """Whether nobody knows what became of it, so that another try could do harm."""
+        return self.once and not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
 
 
 class Address(msgspec.Struct, frozen=True):

@@ -143,6 +143,7 @@ def _errors() -> str:
         f'<tr id="{error.code}"><td><code>{error.code}</code><td>{STATUS[error]}'
         f"<td>{'yes' if error.retryable else 'no'}<td>{_prose((error.__doc__ or '').splitlines()[0])}"
         for error in all_errors(PacelineError)
+        if error in STATUS  # a class without a code of its own is its parent to callers
     )
     return f"<h2>Errors</h2><table><tr><th>Code<th>Status<th>May succeed later<th>Meaning{rows}</table>"
 

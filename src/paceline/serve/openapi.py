@@ -9,7 +9,6 @@ import msgspec
 
 from paceline import __version__
 from paceline.base.api import ModelCard, ModelList, Problem
-from paceline.base.errors import all_errors
 from paceline.serve.openapi_admin import admin_paths, admin_schemas
 from paceline.serve.openapi_embed import embed_part
 from paceline.serve.openapi_generate import generate_part
@@ -218,7 +217,7 @@ def _read(  # noqa: PLR0913 - one line of a table
 
 
 def _error(status: int) -> dict[str, Any]:
-    codes = sorted({error.code for error in all_errors() if STATUS[error] == status})
+    codes = sorted({error.code for error, its in STATUS.items() if its == status})
     example: dict[str, Any] = {
         "type": f"/docs#{codes[0]}",
         "title": TITLE[status],

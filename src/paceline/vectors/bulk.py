@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,10 +18,11 @@ from paceline.base.errors import ConfigError, PacelineError
 from paceline.flow.retry import RetryPolicy, retry
 from paceline.vectors.bulk_files import read_records
 from paceline.vectors.bulk_journal import Journal, Source
-from paceline.vectors.record import Record
 
-Upsert = Callable[[Sequence[Record]], Awaitable[object]]
-"""Takes one batch; returns once it is acknowledged."""
+Read = Callable[[Path, str, int], Iterator[Any]]
+"""Reads a file from a record on, given the namespace of those that say none: `read_records`, or a `TextFields`."""
+Upsert = Callable[[Sequence[Any]], Awaitable[object]]
+"""Takes one batch of what is read; returns once it is acknowledged."""
 Sleep = Callable[[float], Awaitable[None]]
 
 _MOST_FAILED: Final = 20
@@ -61,6 +62,8 @@ async def load(  # noqa: PLR0913 - keywords, each with a default
     *,
     namespace: str = "",
     journal: Path | None = None,
+    into: str = "",
+    read: Read = read_records,
     policy: LoadPolicy = LoadPolicy(),  # noqa: B008 - frozen
     progress: Progress = lambda _: None,
     sleep: Sleep = asyncio.sleep,
@@ -68,15 +71,16 @@ async def load(  # noqa: PLR0913 - keywords, each with a default
 ) -> Loaded:
     """Load all records of `file`; `journal` is FILE.journal unless it is said.
 
+    `into` says where the records go: a journal of another place is refused, as they have not arrived here.
     A batch that is refused, or fails each time, is left out and told; what is wrong with the file itself is raised, and
     what was acknowledged until then stays in the journal.
     """
     if policy.batch < 1 or policy.at_once < 1:
         raise ConfigError(f"batch is {policy.batch} and at_once {policy.at_once}; both are 1 or more")
-    read_records(file, namespace)  # says at once if it cannot
-    kept = Journal(journal or file.with_name(file.name + ".journal"), Source.of(file, policy.batch))
+    read(file, namespace, 0)  # says at once if it cannot
+    kept = Journal(journal or journal_of(file), Source.of(file, policy.batch, into))
     first = next(number for number in range(len(kept.done) + 1) if number not in kept.done)
-    records = read_records(file, namespace, first * policy.batch)
+    records = read(file, namespace, first * policy.batch)
     state = _Load(kept, _batches(records, first, policy.batch), upsert, policy, progress, sleep, rng)
     state.skipped = first * policy.batch
     try:
@@ -94,13 +98,18 @@ async def load(  # noqa: PLR0913 - keywords, each with a default
     return done
 
 
+def journal_of(file: Path) -> Path:
+    """Where the journal of a file's load is."""
+    return file.with_name(file.name + ".journal")
+
+
 class _Load:
     """One load; its workers take batches from one iterator."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what `load` was given
         self,
         journal: Journal,
-        batches: Iterator[tuple[int, list[Record]]],
+        batches: Iterator[tuple[int, list[Any]]],
         upsert: Upsert,
         policy: LoadPolicy,
         progress: Progress,
@@ -151,7 +160,7 @@ class _Load:
         return Loaded(self._records, self.skipped, dict(self._failed))
 
 
-def _batches(records: Iterator[Record], first: int, size: int) -> Iterator[tuple[int, list[Record]]]:
+def _batches(records: Iterator[Any], first: int, size: int) -> Iterator[tuple[int, list[Any]]]:
     """Numbered from `first` on, in order."""
     number, batch = first, []
     for record in records:

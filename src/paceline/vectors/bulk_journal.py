@@ -1,6 +1,6 @@
 """What of a file has arrived: `Journal`, one line for each batch that was acknowledged.
 
-{"file": "glosses.jsonl", "bytes": 81234567, "batch": 100}
+{"file": "glosses.jsonl", "bytes": 81234567, "batch": 100, "into": "glosses at http://127.0.0.1:8080"}
 0
 2
 1
@@ -18,17 +18,19 @@ from paceline.base.errors import ConfigError
 from paceline.vectors.disk import told
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the numbers of batches are of."""
 
     file: str
     bytes: int
     batch: int
+    into: str = ""
+    """Where the records go."""
 
     @classmethod
-    def of(cls, file: Path, batch: int) -> Self:
+    def of(cls, file: Path, batch: int, into: str = "") -> Self:
         """A file as it is now."""
-        return cls(file.name, file.stat().st_size, batch)
+        return cls(file.name, file.stat().st_size, batch, into)
 
 
 class Journal:

@@ -29,6 +29,9 @@ _DIRECTORY: Final = 8 + 4
 _PLACES: Final = 8 + 8 + 4
 """Where id and metadata begin, and the namespace's number (`segment.py`)."""
 
+_SEGMENT_BYTES: Final = 8 << 10
+"""Head and headers of about 20 arrays."""
+
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was measured once, for estimates of time; of one core unless said otherwise.
@@ -88,6 +91,8 @@ class Plan(msgspec.Struct, frozen=True):
     m: int
     row: RowBytes
     segments_per_shard: int
+    segment_disk: float
+    """Of a segment beside its rows."""
     shard_memory: float
     """Of one shard: its resident rows, fresh records at their most, its process."""
     fine_memory: float
@@ -120,7 +125,7 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def rows_disk(self) -> float:
         """Of all segments."""
-        return self.vectors * self.row.disk
+        return self.vectors * self.row.disk + self.shards * self.segments_per_shard * self.segment_disk
 
     @property
     def disk(self) -> float:
@@ -242,6 +247,8 @@ def plan(  # noqa: PLR0913 - keywords, each with a default
         m=m,
         row=row,
         segments_per_shard=segments,
+        # Its head and the headers of its arrays; binary codes are turned by a matrix (`codes.py`).
+        segment_disk=_SEGMENT_BYTES + (4.0 * dimensions**2 if precision == "binary" else 0.0),
         shard_memory=shard_memory,
         fine_memory=float(vectors * row.fine),
         join_memory=join_memory,

@@ -63,6 +63,8 @@ class Held:
         self.recall = HeldRecall(collection, self.recent, folder, recheck_s=recheck_s, ending=ending)
         self._identity = take_identity(folder)
         self.cache = cache_of(self._identity)
+        self._seen: tuple[int, dict[str, str]] = (0, {})
+        self.look()
         self._means_s: dict[bool, float] = {}
         """Of searches without and with a filter."""
 
@@ -171,6 +173,16 @@ class Held:
             include_metadata=query.include_metadata,
             include_vectors=query.include_values,
         )
+
+    def look(self) -> None:
+        """Ask for counts and troubles, which several shards may take long to tell: for `seen`."""
+        self._seen = self.collection.records, self.collection.troubles
+
+    def seen(self) -> tuple[int, dict[str, str]]:
+        """Records and troubles, at once; of shards, those of the last look."""
+        if isinstance(self.collection, Collection):
+            return self.collection.records, self.collection.troubles
+        return self._seen
 
     def card(self) -> CollectionCard:
         """As it is listed."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from paceline.base import vectors_api as api
 from paceline.base.errors import FolderInUse, InvalidRequest, NotFound, PacelineError, StorageError
@@ -16,6 +17,8 @@ from paceline.vectors.held import Held
 from paceline.vectors.policy import VectorsPolicy
 from paceline.vectors.query_cache import QueryCache
 from paceline.vectors.store import VectorStore
+
+T = TypeVar("T")
 
 log = logging.getLogger("paceline.vectors")
 
@@ -53,9 +56,9 @@ class Holding:
             held = next(iter(self._held.values()), None)
         else:
             held = self._held.get(self._policy.collection)
-        return held if held is not None and self._is_current(held) else None
+        return held if held is not None and self.is_current(held) else None
 
-    def _is_current(self, held: Held) -> bool:
+    def is_current(self, held: Held) -> bool:
         """Whether it is still the collection of its name: one that is given shards is closed, and another opened."""
         return self._store.opened(held.name) is held.collection
 
@@ -67,6 +70,16 @@ class Holding:
         """The collection that is asked, opened if it is not. NotFound tells which there are."""
         name: str = asked.collection
         return self._opened(name or self._default())
+
+    def done(self, work: Callable[[Held, Any], T], asked: Any) -> T:
+        """What `work` makes of the collection that is asked; done again if it was closed meanwhile to be given shards."""
+        held = self.asked(asked)
+        try:
+            return work(held, asked)
+        except PacelineError:
+            if self.is_current(held):
+                raise
+            return work(self.asked(asked), asked)
 
     def _default(self) -> str:
         names = self._store.names()
@@ -82,11 +95,11 @@ class Holding:
 
     def _opened(self, name: str) -> Held:
         held = self._held.get(name)
-        if held is not None and self._is_current(held):
+        if held is not None and self.is_current(held):
             return held
         with self._lock:
             held = self._held.get(name)
-            return held if held is not None and self._is_current(held) else self._hold(name)
+            return held if held is not None and self.is_current(held) else self._hold(name)
 
     def _hold(self, name: str) -> Held:
         try:
@@ -189,7 +202,7 @@ class Holding:
         return {
             "collections": len(held),
             "unopened": len(self._unopened),
-            "records": sum(one.collection.records for one in held),
+            "records": sum(one.seen()[0] for one in held),
             "checks_total": sum(one.recall.checks_total for one in held),
             "promises": sum(one.recall.kept is not None for one in held),
             "promises_broken": sum(one.recall.is_broken() for one in held),
@@ -200,9 +213,7 @@ class Holding:
         """`degraded` while a collection is not served, or its promise is broken, or its upkeep fails."""
         troubles = dict(self._unopened)
         for held in self.all():
-            ailing = held.collection.troubles or (
-                {"recall": held.recall.text()} if held.recall.is_broken() else {}
-            )
+            ailing = held.seen()[1] or ({"recall": held.recall.text()} if held.recall.is_broken() else {})
             if ailing:
                 troubles[held.name] = "; ".join(f"{what}: {why}" for what, why in ailing.items())
         promises = {held.name: held.recall.text() for held in self.all() if held.recall.kept is not None}

@@ -93,12 +93,15 @@ class PrecisionTable(msgspec.Struct, frozen=True):
             f"{'  <- now' if one.precision == self.current else '  refused' if one.refused else ''}"
             for one in self.levels
         ]
-        said = [
+        rescored = (
+            "none re-scored" if self.rescore == "none" else f"{self.candidates} re-scored on {self.rescore}"
+        )
+        said = (
             f"bytes of a vector; {self.queries:,} queries among {self.rows:,} vectors of the collection, ef {self.ef}, "
-            f"{self.candidates} re-scored on {self.rescore}; among more vectors recall is lower"
-        ]
-        said += [f"{one.precision}: {one.refused}" for one in self.levels if one.refused]
-        return "\n".join([head, *lines, *said])
+            f"{rescored}; among more vectors recall is lower"
+        )
+        why = [f"{one.precision}: {one.refused}" for one in self.levels if one.refused]
+        return "\n".join([head, *lines, said, *why])
 
 
 def measured_levels(  # noqa: PLR0913 - keywords, each with a default
@@ -138,9 +141,8 @@ def measured_levels(  # noqa: PLR0913 - keywords, each with a default
         coded = exact if precision == "fp32" else _coded(rows, precision, schema)
         searched = GraphSearch(graph, coded, fine)
         searched.search(asked[:1], k, wide, candidates=rescored)  # compiles what is not
-        found, started = [], clock()
-        for query in asked:
-            found.append(searched.search(query, k, wide, candidates=rescored)[0][0])
+        started = clock()
+        found = [searched.search(query, k, wide, candidates=rescored)[0][0] for query in asked]
         seconds = clock() - started
         shares = [len(np.intersect1d(one, near)) / len(near) for one, near in zip(found, truth, strict=True)]
         levels.append(

@@ -1,16 +1,17 @@
-"""Shards join a collection, or leave it, while it is used: slots move one by one, each copied, handed over, then deleted.
+"""Shards join a collection, or leave it, while it is used: slots move, each copied, handed over, then deleted.
 
-    copy      the slot's records to the new shard; searches still count the old copies only
+    copy      a slot's records to the new shard; searches still count the old copies only
     hand over the map of slots says so, on disk; from here on the new copies count
     delete    the old copies, when the searches that began before are over
 
-A write waits while its own slot moves, a thousandth of all records; nothing else does. Whatever happens in between,
-each record counts once, and calling `rebalance` again goes on where it stopped.
+Slots of few records move some at a time, as each step waits for the disk. A write waits while its own slot moves, a
+thousandth of all records or some hundreds; nothing else does. Whatever happens in between, each record counts once, and
+calling `rebalance` again goes on where it stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from paceline.vectors.sharded import ALL_SLOTS, ShardedCollection
 from paceline.vectors.slots import Move, slot_of
 
 _BATCH: Final = 500
+_MOST_SLOTS: Final = 16
 Progress = Callable[[int, int], None]
 """Told how many slots of how many have moved."""
 
@@ -58,15 +60,20 @@ def rebalance(collection: ShardedCollection, progress: Progress = lambda _moved,
         collection.put_slots(msgspec.structs.replace(collection.slots, is_moving=True))
         collection.fresh = {move.slot: set() for move in moves}
         known = _known(collection)
-        for number, move in enumerate(moves):
+        moved = 0
+        for group in _groups(moves, {slot: len(keys) for slot, keys in known.items()}):
             if collection.is_closing.is_set():
                 raise PacelineError(
-                    f"the collection was closed after {number} of {len(moves)} slots had moved; the others move when "
+                    f"the collection was closed after {moved} of {len(moves)} slots had moved; the others move when "
                     "it is open again"
                 )
-            with collection.locks.moving(move.slot):
-                records += _move(collection, move, known.pop(move.slot) | collection.fresh.pop(move.slot))
-            progress(number + 1, len(moves))
+            with collection.locks.holding({move.slot for move in group}):
+                keys = {
+                    key for move in group for key in known.pop(move.slot) | collection.fresh.pop(move.slot)
+                }
+                records += _move(collection, group, keys)
+            moved += len(group)
+            progress(moved, len(moves))
         collection.put_slots(msgspec.structs.replace(collection.slots, is_moving=False))
         return Rebalanced(moves, records)
     finally:
@@ -107,15 +114,33 @@ def _known(collection: ShardedCollection) -> dict[int, set[Key]]:
     return known
 
 
-def _move(collection: ShardedCollection, move: Move, keys: set[Key]) -> int:
-    """Copy, hand over, delete; the slot's writes are held off. Returns how many records there were."""
-    source, target = collection.lanes[move.source].shard, collection.lanes[move.target].shard
+def _groups(moves: Sequence[Move], counts: Mapping[int, int]) -> Iterator[list[Move]]:
+    """Moves that are made at once: between the same two shards, of few slots and records, or of one slot."""
+    group: list[Move] = []
+    total = 0
+    for move in sorted(moves, key=lambda move: (move.source, move.target)):
+        total += counts[move.slot]
+        if group and (
+            (move.source, move.target) != (group[0].source, group[0].target)
+            or len(group) == _MOST_SLOTS
+            or total > _BATCH
+        ):
+            yield group
+            group, total = [], counts[move.slot]
+        group.append(move)
+    if group:
+        yield group
+
+
+def _move(collection: ShardedCollection, group: Sequence[Move], keys: set[Key]) -> int:
+    """Copy, hand over, delete; the slots' writes are held off. Returns how many records there were."""
+    source, target = collection.lanes[group[0].source].shard, collection.lanes[group[0].target].shard
     moved = 0
     for namespace, names in _batches(keys):
         records = source.fetch(names, namespace=namespace)
         if records:
             moved += target.take_over(records.values())
-    collection.put_slots(collection.slots.after(move))
+    collection.put_slots(collection.slots.after(*group))
     collection.locks.wait_for_searches()
     _delete(source, keys)
     return moved

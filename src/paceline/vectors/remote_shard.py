@@ -62,10 +62,10 @@ class RemoteShard:
 
     def __init__(self, socket: Path, owner: Owner | None = None) -> None:
         self._channel = Channel(socket)
-        self._owner = owner
+        self.owner = owner
 
     def _call(self, operation: str, *payload: Any) -> Any:
-        why = "" if self._owner is None else self._owner.down
+        why = "" if self.owner is None else self.owner.down
         if why:
             raise Unreachable(why)
         return waited(self._channel.call(operation, payload))
@@ -205,5 +205,5 @@ class RemoteShard:
     def close(self) -> None:
         """Close the connection, and the process if its owner was given."""
         waited(self._channel.close())
-        if self._owner is not None:
-            self._owner.close()
+        if self.owner is not None:
+            self.owner.close()

@@ -7,13 +7,14 @@ short and on a thread if not. All else that is asked runs on threads.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from paceline.base import vectors_api as api
-from paceline.base.errors import EngineError, InvalidRequest
+from paceline.base.errors import EngineError, InvalidRequest, PacelineError
 from paceline.flow.cache.tiers import Tiers
 from paceline.vectors import operations
 from paceline.vectors.folder_lock import FolderLock
@@ -27,8 +28,10 @@ from paceline.vectors.query_cache import TTL_S
 from paceline.vectors.service_threads import Kind, ServiceThreads, checked_deadline
 from paceline.vectors.store import VectorStore
 
-LOOK_S: Final = 5.0
-"""Time between two looks whether a promise is due to be checked."""
+log = logging.getLogger("paceline.vectors")
+
+LOOK_S: Final = 2.0
+"""Time between two looks at the collections: what shards say of themselves, and whether a promise is to be checked."""
 
 Work = Callable[[Held, Any], Any]
 
@@ -115,9 +118,7 @@ class LocalVectors:
             return await self._query(asked, deadline_at)
         if kind in _OF_RECORDS:
             pool, work = _OF_RECORDS[kind]
-            answer = await self._threads.run(
-                pool, lambda: work(self._holding.asked(asked), asked), deadline_at
-            )
+            answer = await self._threads.run(pool, partial(self._holding.done, work, asked), deadline_at)
             self._counts["writes_total"] += pool == "write"
             self._counts["records_written_total"] += getattr(answer, "upserted_count", 0)
             return answer
@@ -140,10 +141,14 @@ class LocalVectors:
         return answer
 
     async def _search(self, held: Held, asked: Asked, deadline_at: float) -> api.Queried:
-        if held.is_quick(asked):
+        if held.is_quick(asked) and self._holding.is_current(held):
             self._counts["on_loop_total"] += 1
             return held.search(asked)
-        return await self._threads.run("read", partial(held.search, asked), deadline_at)
+
+        def search(now: Held, query: api.Query) -> api.Queried:
+            return now.search(asked if now is held else now.asked(query))
+
+        return await self._threads.run("read", partial(self._holding.done, search, asked.query), deadline_at)
 
     def _snapshot(self, asked: api.Snapshot) -> api.Snapshots:
         held = self._holding.asked(asked)
@@ -175,7 +180,12 @@ class LocalVectors:
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            await self.check_promises()
+            try:
+                for held in self._holding.all():
+                    await self._threads.run("read", held.look, float("inf"))
+                await self.check_promises()
+            except PacelineError as error:
+                log.warning("collections are not looked at (%s); again in %g s", error.message, LOOK_S)
 
     async def check_promises(self) -> None:
         """Check the promises that are due, one after another."""

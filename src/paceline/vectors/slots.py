@@ -92,10 +92,11 @@ class SlotMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         owners = tuple(kept.index(self.owner(slot)) for slot in range(SLOTS))
         return msgspec.structs.replace(self, shards=kept, owners=owners, leaving=())
 
-    def after(self, move: Move) -> Self:
-        """With one slot moved."""
+    def after(self, *moves: Move) -> Self:
+        """With slots moved."""
         owners = list(self.owners)
-        owners[move.slot] = self.shards.index(move.target)
+        for move in moves:
+            owners[move.slot] = self.shards.index(move.target)
         return msgspec.structs.replace(self, owners=tuple(owners))
 
     def moves(self) -> list[Move]:
