@@ -204,7 +204,7 @@ class Upkeep:
                 return False
             sealed_parts, policy = self._state.view.sealed, self._policy.upkeep
             hurried = self._is_hurried()
-            chosen = to_join_quickly(sealed_parts, policy) if hurried else []
+            chosen: Sequence[Part] = to_join_quickly(sealed_parts, policy) if hurried else []
             quick = bool(chosen)
             if not hurried or (not quick and worn_parts(sealed_parts, policy)):
                 chosen = [] if self._wanted and self._state.frozen else self._chosen()
