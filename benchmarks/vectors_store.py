@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 from vectors_data import clustered
 
 from paceline.vectors.collection import Collection
@@ -58,16 +57,13 @@ def load(collection: Collection, vectors: np.ndarray, first: int = 0, pace: floa
 def latencies(
     collection: Collection, queries: np.ndarray, until: threading.Event | None, least: int = 1000
 ) -> np.ndarray:
-    """Milliseconds of searches, one after another; at a pace of at most 200 a second beside writers."""
-    found = []
-    while len(found) < least or (until is not None and not until.is_set()):
+    """Milliseconds of searches, one after another, at most 200 a second: idle or not, caches are as cold as each other's."""
+    found: list[float] = []
+    while (until is None and len(found) < least) or (until is not None and not until.is_set()):
         started_at = time.perf_counter()
         collection.query(queries[len(found) % len(queries)], K)
         found.append(time.perf_counter() - started_at)
-        if until is not None:
-            until.wait(0.005)
-            if until.is_set():
-                break
+        time.sleep(0.005)
     return np.array(found) * 1e3
 
 
@@ -87,23 +83,47 @@ def show(name: str, times: np.ndarray) -> None:
     )
 
 
-def opened(folder: Path) -> None:
-    """In a fresh process: seconds to open, to the first answer, and memory after a thousand queries."""
-    base = psutil.Process().memory_info().rss
+def resident() -> dict[str, float]:
+    """MB that the operating system holds for this process: private, and of each kind of file."""
+    found: dict[str, float] = {}
+    kind = "private"
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            kind = (
+                Path(words[5]).name.split(".")[0]
+                if len(words) > 5 and "/segments/" in words[5]
+                else "private"
+            )
+        elif words[0] == "Rss:":
+            found[kind] = found.get(kind, 0.0) + int(words[1]) / 1000
+    return found
+
+
+def opened(folder: Path, count: int) -> None:
+    """In a fresh process: seconds to open, to the first answer, and memory after queries near the collection's own."""
+    before = resident()["private"]
     started_at = time.perf_counter()
     with Collection.open(folder) as collection:
         open_s = time.perf_counter() - started_at
-        draw = np.random.default_rng(1).standard_normal((1000, collection.schema.dimensions), np.float32)
-        collection.query(draw[0], K)
+        draw = np.random.default_rng(1)
+        first = draw.standard_normal(collection.schema.dimensions, np.float32)
+        collection.query(first, K)
         first_s = time.perf_counter() - started_at
-        for query in draw:
-            collection.query(query, K)
-        records = collection.stats().records
-        memory = psutil.Process().memory_full_info()
-    print(
-        f"opened {records} records in {open_s * 1e3:.0f} ms, first answer after {first_s * 1e3:.0f} ms; "
-        f"resident {(memory.rss - base) / 1e6:.0f} MB more than before, {memory.uss / 1e6:.0f} MB of it private"
-    )
+        alone, records = resident(), collection.stats().records
+        ids = [f"v{i}" for i in draw.integers(0, records, count)]
+        for start in range(0, count, 1000):
+            for record in collection.fetch(ids[start : start + 1000]).values():
+                noise = draw.standard_normal(len(record.vector), np.float32)
+                collection.query(record.vector + 0.02 * noise, K)
+        after = resident()
+    print(f"opened {records} records in {open_s * 1e3:.0f} ms, first answer after {first_s * 1e3:.0f} ms")
+    for when, held in (("the first query", alone), (f"{count} queries", after)):
+        files = ", ".join(
+            f"{name} {size:.0f}" for name, size in sorted(held.items()) if name != "private" and size >= 1
+        )
+        total = sum(held.values()) - before
+        print(f"MB after {when}: {total:.0f}, of it private {held['private'] - before:.0f}, mapped {files}")
 
 
 def main() -> None:
@@ -111,10 +131,11 @@ def main() -> None:
     parser.add_argument("--base", type=Path)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--open", type=Path)
+    parser.add_argument("--queries", type=int, default=10_000, help="after opening, for memory")
     parser.add_argument("--churn", action="store_true")
     asked = parser.parse_args()
     if asked.open:
-        opened(asked.open)
+        opened(asked.open, asked.queries)
         return
     if asked.base:
         every = np.load(asked.base, mmap_mode="r")

@@ -61,3 +61,13 @@ def test_lengths_survive_the_normalisation() -> None:
     rows = tail_of(100).visible()
 
     np.testing.assert_allclose(rows.vectors_of(np.arange(100)), VECTORS[:100], rtol=1e-5)
+
+
+def test_a_large_first_write_has_a_coarse_copy_too() -> None:
+    tail = Tail(Schema(dimensions=DIMENSIONS))
+    tail.append(Upserts.of([("", name) for name in names(3000)], VECTORS, [b""] * 3000))
+    rows = tail.visible()
+    found, _ = rows.search(VECTORS[:50], 1, ef=1, candidates=32, allowed=None, deleted=None, threads=1)
+
+    assert rows.coarse is not None
+    assert found[:, 0].tolist() == list(range(50))

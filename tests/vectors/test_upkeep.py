@@ -11,7 +11,7 @@ from collections_of import add, filled, names, policy, vector
 
 from paceline.vectors.batch import Deletes
 from paceline.vectors.collection import Collection
-from paceline.vectors.join_plan import to_join
+from paceline.vectors.join_plan import to_join, to_join_quickly
 from paceline.vectors.policy import UpkeepPolicy
 from paceline.vectors.upkeep import Upkeep
 from paceline.vectors.view import Part
@@ -136,3 +136,30 @@ def test_a_collection_that_is_in_order_looks_for_nothing(
         Event().wait(0.2)  # in which endless turns would be thousands
 
         assert len(looks) - before < 20
+
+
+def test_fresh_records_are_sealed_under_a_quick_graph_which_a_join_replaces(tmp_path: Path) -> None:
+    how = policy(seal_rows=100, quick_rows=100, graph_rows=1_000_000, dead_share=1.0)
+    with filled(tmp_path / "c", 0, how) as collection:
+        add(collection, 100, batch=100)
+        collection.settle()
+        quick = parts_of(collection)
+
+        assert [part.source.head.graph.quick for part in quick] == [True]
+        assert sizes(to_join(quick, UpkeepPolicy(graph_rows=100))) == [100]
+    with Collection.open(tmp_path / "c", policy=policy(graph_rows=100)) as collection:
+        collection.settle()
+
+        assert [part.source.head.graph.quick for part in parts_of(collection)] == [False]
+
+
+def test_while_records_come_in_only_what_waits_for_a_graph_is_joined(tmp_path: Path) -> None:
+    with filled(tmp_path / "c", 0, NEVER) as collection:
+        add(collection, 150, batch=50)
+        collection.settle()
+        parts = parts_of(collection)
+
+        assert to_join_quickly(parts[:1], UpkeepPolicy(graph_rows=50)) == []
+        assert to_join_quickly(parts, UpkeepPolicy(graph_rows=151)) == []
+        assert sizes(to_join_quickly(parts, UpkeepPolicy(graph_rows=150))) == [50, 50, 50]
+        assert sizes(to_join_quickly(parts, UpkeepPolicy(graph_rows=100, most_rows=1000))) == [50, 50, 50]

@@ -115,7 +115,11 @@ def main() -> None:
     """Read a job, answer it."""
     os.nice(_NICE)
     source: Any = sys.stdin.buffer
-    job = msgspec.msgpack.decode(source.read(int.from_bytes(source.read(8), "little")), type=JoinJob)
+    size = int.from_bytes(source.read(8), "little")
+    text = source.read(size)
+    if len(text) < size or not text:
+        return  # who wanted the segment is gone
+    job = msgspec.msgpack.decode(text, type=JoinJob)
 
     def leave_with_parent() -> None:
         source.read()
