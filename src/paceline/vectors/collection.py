@@ -16,7 +16,6 @@ import numpy as np
 
 from paceline.base.errors import InvalidRequest, NotFound, PacelineError
 from paceline.vectors.batch import (
-    Batch,
     Deletes,
     Upserts,
     checked_keys,
@@ -50,6 +49,7 @@ from paceline.vectors.snapshot import take_snapshot
 from paceline.vectors.stats import CollectionStats, stats_of
 from paceline.vectors.view import View
 from paceline.vectors.word_search import Words, search_words
+from paceline.vectors.writer import Writer
 
 
 class Collection:
@@ -62,6 +62,7 @@ class Collection:
         self._files, self._state, self._log = opened.files, opened.state, opened.log
         self._upkeep, self._texts = opened.upkeep, opened.texts
         self._incoming = Incoming(self.schema, opened.preprocess)
+        self._writer = Writer(opened, policy.upkeep, self._check_open)
         self._is_closed = False
 
     @classmethod
@@ -140,8 +141,8 @@ class Collection:
                 f"{len(keys)} records in one write; {most} is the most, send several", param="records"
             )
         if keys:
-            self._wait_for_room()
-            self._acknowledged(self._log_and_apply(Upserts.of(keys, vectors, metadata)))
+            self._writer.wait_for_room()
+            self._writer.acknowledged(self._writer.write(Upserts.of(keys, vectors, metadata)))
         return len(keys)
 
     def update(
@@ -155,7 +156,7 @@ class Collection:
         """Change a record: `vector` replaces, fields of `metadata` replace and None removes one. NotFound."""
         keys = checked_keys([id], namespace)
         entered = None if vector is None else self._incoming.vectors(vector)
-        self._wait_for_room()
+        self._writer.wait_for_room()
         with self._state.writing:  # nobody may write in between
             found = self._state.view.find(keys, hashes_of(keys))[0]
             if found is None:
@@ -166,8 +167,8 @@ class Collection:
             if metadata is not None:
                 packed = packed_metadata(merged_metadata(unpacked_metadata(old), metadata))
             kept = part.source.vectors_of(np.array([row])) if entered is None else entered
-            number = self._log_and_apply(Upserts.of(keys, kept, [packed]))
-        self._acknowledged(number)
+            number = self._writer.write(Upserts.of(keys, kept, [packed]))
+        self._writer.acknowledged(number)
 
     def delete(
         self,
@@ -180,13 +181,13 @@ class Collection:
         """Delete by id, by filter, or a whole namespace; returns how many records there were."""
         if (ids is not None) + (filter is not None) + everything != 1:
             raise InvalidRequest("say what to delete: one of ids, filter, everything", param="ids")
-        self._wait_for_room()
+        self._writer.wait_for_room()
         if ids is not None:
             keys = list(dict.fromkeys(checked_keys(ids, namespace)))
             with self._state.writing:
                 found = self._state.view.find(keys, hashes_of(keys))
                 present = [key for key, place in zip(keys, found, strict=True) if place is not None]
-                number = self._log_and_apply(Deletes.of(present)) if present else None
+                number = self._writer.write(Deletes.of(present)) if present else None
         else:
             checked_namespace(namespace)
             with self._state.writing:
@@ -197,48 +198,10 @@ class Collection:
                     for part in view.parts
                     for row in live_rows(part, namespace, wanted)
                 ]
-                number = self._log_and_apply(Deletes.of(present)) if present else None
+                number = self._writer.write(Deletes.of(present)) if present else None
         if number is not None:
-            self._acknowledged(number)
+            self._writer.acknowledged(number)
         return len(present)
-
-    def _wait_for_room(self) -> None:
-        self._upkeep.wait_for_room()
-        if self._texts is not None:
-            self._texts.wait_for_room()
-
-    def _log_and_apply(self, batch: Batch) -> int:
-        """Log a batch and make it visible; returns its number, for `_acknowledged`.
-
-        Whoever calls has waited for room, and without `writing`: what makes room needs it.
-        """
-        payload = batch.logged()
-        give_way()
-        with self._state.writing:
-            self._check_open()
-            if self._log.failure is not None:
-                self._freeze()  # what the log may have lost is in memory, and becomes a segment
-            number = self._log.append(payload)
-            before = self._state.view.sealed
-            self._state.apply(batch, number)
-            if self._texts is not None:
-                self._texts.follow(batch, number)
-            upkeep = self.policy.upkeep
-            is_full = self._state.tail.count >= upkeep.seal_rows or self._log.size >= upkeep.log_mb << 20
-            if is_full:
-                self._freeze()
-            if is_full or any(
-                now is not then for now, then in zip(self._state.view.sealed, before, strict=False)
-            ):
-                self._upkeep.wake()
-        return number
-
-    def _freeze(self) -> None:
-        self._state.freeze(self._log.rotate())
-        self._upkeep.wake()
-
-    def _acknowledged(self, number: int) -> None:
-        self._log.commit(number)
 
     def fetch(
         self, ids: Sequence[str], *, namespace: str = "", include_vectors: bool = True
@@ -379,7 +342,7 @@ class Collection:
         with self._state.writing:
             self._check_open()
             if self._state.tail.count:
-                self._freeze()
+                self._writer.freeze()
         self._upkeep.compact()
 
     def reencode(self, precision: Precision) -> None:
