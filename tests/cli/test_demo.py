@@ -29,7 +29,9 @@ def test_the_demo_embeds_a_corpus_searches_it_and_judges_the_server(tmp_path):
 
     assert done.returncode in {0, 1}, done.stderr  # 1: a slow machine may miss a service level
     assert "400 glosses in" in done.stdout
+    assert "400 of them in a collection" in done.stdout
     assert "a small boat ->" in done.stdout
+    assert "300 queries by vector: p50" in done.stdout
     for row in ("p95 latency", "p99 latency", "errors", "cache hit rate", "queue depth", "CPU", "memory"):
         assert row in done.stdout
     assert "unknown" not in done.stdout

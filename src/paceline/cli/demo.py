@@ -44,12 +44,6 @@ CHUNK = 16
 """Texts in one request of the bulk phase."""
 BULK_USERS = 4
 THINK_S = 0.1
-QUESTIONS = (
-    "a small boat",
-    "to speak very quietly",
-    "fear of closed spaces",
-    "an instrument for seeing the stars",
-)
 
 
 @command.default
@@ -65,7 +59,7 @@ def demo(
 ) -> int:
     """Start a server with the demo models, put load on it and show what happens.
 
-    Asks the small language model what it was taught, alone and with company. Embeds WordNet glosses, searches them, lets users ask Zipf-distributed questions and judges the server. At the end
+    Asks the small language model what it was taught, alone and with company. Embeds WordNet glosses, stores and searches them, lets users ask Zipf-distributed questions and judges the server. At the end
     the server is set up as a usual guide says, and tuned.
     """
     from rich.console import Console  # noqa: PLC0415 - a tenth of a second that `--help` need not spend
@@ -73,6 +67,7 @@ def demo(
     from paceline.cli.demo_generate import show_generation  # noqa: PLC0415
     from paceline.cli.demo_server import running_server  # noqa: PLC0415
     from paceline.cli.demo_tune import show_tune  # noqa: PLC0415
+    from paceline.cli.demo_vectors import show_vectors  # noqa: PLC0415
 
     if not (seconds > 0 and users > 0 and 0 < texts <= 6000):
         raise ConfigError(
@@ -82,8 +77,12 @@ def demo(
     token = loaded.settings.admin.token or secrets.token_urlsafe()
     console = Console(highlight=False)
     show_generation(console, options)
+    glosses = [line.split("\t")[1:] for line in _corpus().read_text("utf-8").splitlines()]
+    some = [(lemma, gloss) for lemma, gloss in glosses[:texts]]
     with running_server(options, token) as (url, process):
-        verdict = asyncio.run(_show(console, url, process, (texts, users, seconds)))
+        vectors = asyncio.run(_embedded(console, url, [gloss for _, gloss in some]))
+        show_vectors(console, options, some, vectors)
+        verdict = asyncio.run(_users(console, url, process, glosses, users, seconds))
         status = show_tune(console, url, token, loaded) if tune else 0
     console.print(
         "\n`paceline serve` (or `make serve`) leaves a server running on http://127.0.0.1:8080; /docs shows its API.",
@@ -92,18 +91,13 @@ def demo(
     return status or int(verdict == "critical")
 
 
-async def _show(console: Console, url: str, process: psutil.Process, sizes: tuple[int, int, float]) -> State:
-    """Everything up to the table of service levels; `sizes` are texts, users and seconds of the load test."""
+async def _embedded(console: Console, url: str, corpus: list[str]) -> np.ndarray:
+    """The corpus through the server: (texts, dimensions)."""
     from paceline.client import AsyncClient  # noqa: PLC0415 - httpx is slow to import
 
-    texts, users, seconds = sizes
-    glosses = [line.split("\t")[1:] for line in _corpus().read_text("utf-8").splitlines()]
     async with AsyncClient(url) as client:
         await _introduce(console, client, url)
-        corpus = [gloss for _, gloss in glosses[:texts]]
-        vectors = await _bulk(console, client, corpus)
-        await _search(console, client, corpus, vectors)
-        return await _users(console, client, process, glosses, users, seconds)
+        return await _bulk(console, client, corpus)
 
 
 def _corpus() -> Path:
@@ -147,17 +141,9 @@ async def _bulk(console: Console, client: AsyncClient, corpus: list[str]) -> np.
     return np.concatenate([kept[position] for position in range(len(chunks))])
 
 
-async def _search(console: Console, client: AsyncClient, corpus: list[str], vectors: np.ndarray) -> None:
-    """The vectors mean something: nearest glosses to a few questions, by cosine."""
-    questions = (await client.embed(list(QUESTIONS))).vectors
-    for question, scores in zip(QUESTIONS, questions @ vectors.T, strict=True):
-        best = int(scores.argmax())
-        console.print(f"  {question} -> {corpus[best][:90]} [dim]({scores[best]:.2f})[/dim]", soft_wrap=True)
-
-
 async def _users(  # noqa: PLR0913, PLR0917 - the load test's parameters
     console: Console,
-    client: AsyncClient,
+    url: str,
     process: psutil.Process,
     glosses: list[list[str]],
     users: int,
@@ -165,6 +151,7 @@ async def _users(  # noqa: PLR0913, PLR0917 - the load test's parameters
 ) -> State:
     """Zipf-distributed questions nobody has embedded yet, by users who think; prints the table of service levels."""
     from paceline.cli.closed_loop import ClosedLoop  # noqa: PLC0415
+    from paceline.client import AsyncClient  # noqa: PLC0415
 
     draw = random.Random(7)  # noqa: S311 - a load, not a secret
     ranks = list(itertools.accumulate(1 / rank for rank in range(1, len(glosses) + 1)))
@@ -175,13 +162,14 @@ async def _users(  # noqa: PLR0913, PLR0917 - the load test's parameters
             (lemma, gloss) = glosses[draw.choices(range(len(glosses)), cum_weights=ranks)[0]]
             yield [f"{lemma}: {gloss}"]
 
-    loop = ClosedLoop(client, questions(), think_s=THINK_S)
-    watch = _Watch(client, process)
-    watching = asyncio.ensure_future(watch.run())
-    title = f"{users} users, {seconds:g} s"
-    async with _live(console, lambda: _figures(loop, title, loop.elapsed_s / seconds, watch.queue_depth)):
-        await loop.run(users)
-    watching.cancel()
+    async with AsyncClient(url) as client:
+        loop = ClosedLoop(client, questions(), think_s=THINK_S)
+        watch = _Watch(client, process)
+        watching = asyncio.ensure_future(watch.run())
+        title = f"{users} users, {seconds:g} s"
+        async with _live(console, lambda: _figures(loop, title, loop.elapsed_s / seconds, watch.queue_depth)):
+            await loop.run(users)
+        watching.cancel()
     values = {
         "p95_ms": loop.percentile_ms(95),
         "p99_ms": loop.percentile_ms(99),

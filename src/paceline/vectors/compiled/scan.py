@@ -15,7 +15,24 @@ from paceline.vectors.compiled.rows import fetch_row, orders_of, prepare
 
 TILE = 256
 """Rows of a tile: 96 KiB of 384 bytes."""
-_AHEAD = 16  # listed rows are fetched this long before their turn
+_AHEAD = 16
+"""Listed rows that are fetched at once, before those fetched earlier are scored: no more than a core can await."""
+
+
+@compiled
+def _fetch(side: Any, listed: int, begin: int, end: int) -> None:
+    for i in range(begin, end):
+        fetch_row(side, np.int64(read_i32(listed + 4 * i)))
+
+
+@compiled
+def _orders_fetching(side: Any, listed: int, size: int, code: int, state: Any, out: int) -> None:
+    """`orders_of` of listed rows that are in no cache: the next are on their way while some are scored."""
+    _fetch(side, listed, 0, min(_AHEAD, size))
+    for begin in range(0, size, _AHEAD):
+        end = min(begin + _AHEAD, size)
+        _fetch(side, listed, end, min(end + _AHEAD, size))
+        orders_of(side, listed + 4 * begin, 0, end - begin, code, state, out + 4 * begin)
 
 
 @compiled
@@ -63,11 +80,12 @@ def _scanner() -> Any:
             size = min(TILE, total - start)
             first = start
             listed = 0 if ranged else rows.ctypes.data + 4 * start
-            for i in range(0 if ranged else size):
-                fetch_row(sides[0], np.int64(read_i32(listed + 4 * i)))
             for i in range(queries.shape[0]):
                 code, pool = request[CODE] + 2 * code_bytes * i, request[POOL] + 8 * request[ROOM] * i
-                orders_of(sides[0], listed, first, size, code, states[i, 0], request[ORDERS])
+                if i == 0 and not ranged:
+                    _orders_fetching(sides[0], listed, size, code, states[i, 0], request[ORDERS])
+                else:
+                    orders_of(sides[0], listed, first, size, code, states[i, 0], request[ORDERS])
                 counts[i] = _collect(request, pool, counts[i], listed, first, size)
         for i in range(queries.shape[0]):
             if request[FINAL] != 0:
