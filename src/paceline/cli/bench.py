@@ -146,7 +146,7 @@ def _parts(wanted: tuple[str, ...]) -> tuple[Part, ...]:
     return tuple(part for part in PARTS if not wanted or part in wanted)
 
 
-def _corpus(  # noqa: PLR0913 - the options of the data
+def _corpus(  # noqa: PLR0913, PLR0917 - the options of the data
     data: Path | None, count: int, queries: Path | None, most_queries: int, seed: int, kept: Path
 ) -> Corpus:
     """The vectors, and queries of the user's, or held out. ConfigError, InvalidRequest."""
