@@ -115,7 +115,7 @@ def vectors(  # noqa: PLR0913 - the options of the command
     asked = Asked(chosen(only), settings, parts, reuse=reuse_curves)
     with _told() as (tell, interrupted), _in_folder(folder) as kept:
         tell("reading vectors, and their true neighbours")
-        corpus = _corpus(data, clustered, queries, most_queries, seed)
+        corpus = _corpus(data, clustered, queries, most_queries, seed, kept)
         report = Bench(asked, corpus, kept, host=_host(), interrupted=interrupted, say=tell).run()
     _show(report, output, json=json)
     if report.interrupted:
@@ -146,7 +146,9 @@ def _parts(wanted: tuple[str, ...]) -> tuple[Part, ...]:
     return tuple(part for part in PARTS if not wanted or part in wanted)
 
 
-def _corpus(data: Path | None, count: int, queries: Path | None, most_queries: int, seed: int) -> Corpus:
+def _corpus(  # noqa: PLR0913, PLR0917 - the options of the data
+    data: Path | None, count: int, queries: Path | None, most_queries: int, seed: int, kept: Path
+) -> Corpus:
     """The vectors, and queries of the user's, or held out. ConfigError, InvalidRequest."""
     from paceline.vectors.bench.clustered import clustered  # noqa: PLC0415
     from paceline.vectors.bench.corpus import FEWEST, Corpus, held_out, read_vectors  # noqa: PLC0415
@@ -165,7 +167,7 @@ def _corpus(data: Path | None, count: int, queries: Path | None, most_queries: i
             source = "held out"
     if queries is not None:
         drawn, source = read_vectors(queries)[:most_queries], queries.name
-    return Corpus.of(name, base, drawn, queries_from=source, k=10, seed=seed)
+    return Corpus.of(name, base, drawn, queries_from=source, k=10, seed=seed, kept=kept)
 
 
 @contextmanager

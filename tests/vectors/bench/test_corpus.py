@@ -28,6 +28,19 @@ def test_what_is_written_is_opened_again(tmp_path):
     assert (again.shape, again.truth.tolist()) == (corpus.shape, corpus.truth.tolist())
 
 
+def test_the_truth_of_a_kept_folder_is_used_for_the_same_vectors_only(tmp_path):
+    corpus = small_corpus()
+    corpus.write(tmp_path)
+    np.save(tmp_path / "truth.npy", corpus.truth[:, ::-1])
+
+    def made(count):
+        drawn = clustered(count), clustered(40, seed=2)
+        return Corpus.of("mixture", *drawn, queries_from="of the same", k=10, seed=3, kept=tmp_path)
+
+    assert made(1_200).truth.tolist() == corpus.truth[:, ::-1].tolist()
+    assert made(1_100).truth.tolist() == small_corpus(1_100).truth.tolist()
+
+
 def test_a_folder_of_other_vectors_is_refused(tmp_path):
     small_corpus(1_200).write(tmp_path)
 

@@ -50,9 +50,20 @@ class Corpus(msgspec.Struct, frozen=True, eq=False):
 
     @classmethod
     def of(  # noqa: PLR0913 - keywords
-        cls, name: str, vectors: Floats, queries: Floats, *, queries_from: str, k: int, seed: int
+        cls,
+        name: str,
+        vectors: Floats,
+        queries: Floats,
+        *,
+        queries_from: str,
+        k: int,
+        seed: int,
+        kept: Path | None = None,
     ) -> Self:
-        """Normalised, with the truth. InvalidRequest on too few vectors, or queries of another shape."""
+        """Normalised, with the truth, which the folder `kept` may hold from an earlier run.
+
+        InvalidRequest on too few vectors, or queries of another shape.
+        """
         if len(vectors) < FEWEST:
             raise InvalidRequest(f"{name} has {len(vectors)} vectors; give {FEWEST:,} or more")
         if len(queries) == 0 or queries.shape[1] != vectors.shape[1]:
@@ -73,14 +84,15 @@ class Corpus(msgspec.Struct, frozen=True, eq=False):
             seed=seed,
             digest=digest.hexdigest(),
         )
+        if kept is not None and (there := _shape_in(kept)) is not None and there.digest == shape.digest:
+            return cls(shape, stored, asked, np.load(kept / "truth.npy"))
         return cls(shape, stored, asked, nearest(asked, stored, k, "dot")[0])
 
     def write(self, folder: Path) -> None:
         """Put it into `folder`. ConfigError if the folder holds indexes of another corpus."""
         folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / _NAME
-        if kept.exists():
-            there = msgspec.json.decode(kept.read_bytes(), type=CorpusShape)
+        there = _shape_in(folder)
+        if there is not None:
             if there.digest == self.shape.digest:
                 return
             raise ConfigError(
@@ -90,7 +102,7 @@ class Corpus(msgspec.Struct, frozen=True, eq=False):
             )
         for name, array in (("vectors", self.vectors), ("queries", self.queries), ("truth", self.truth)):
             np.save(folder / f"{name}.npy", array)
-        kept.write_bytes(msgspec.json.encode(self.shape))
+        (folder / _NAME).write_bytes(msgspec.json.encode(self.shape))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -98,6 +110,12 @@ class Corpus(msgspec.Struct, frozen=True, eq=False):
         shape = msgspec.json.decode((folder / _NAME).read_bytes(), type=CorpusShape)
         arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("vectors", "queries", "truth")]
         return cls(shape, *arrays)
+
+
+def _shape_in(folder: Path) -> CorpusShape | None:
+    """The corpus that a folder holds."""
+    file = folder / _NAME
+    return msgspec.json.decode(file.read_bytes(), type=CorpusShape) if file.exists() else None
 
 
 def read_vectors(file: Path) -> Floats:
