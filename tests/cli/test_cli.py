@@ -66,7 +66,7 @@ def test_version_flag_prints_the_version(capsys):
         (["--verison"], "no such command or option: --verison; did you mean --version?"),
         (
             ["qqq"],
-            "no such command or option: qqq; there are serve, demo, embed, generate, vectors, measure, tune, ab, compare, report, runs, config, knobs, version",
+            "no such command or option: qqq; there are serve, demo, embed, generate, vectors, measure, tune, ab, compare, report, bench, runs, config, knobs, version",
         ),
         (
             ["config", "shwo"],
