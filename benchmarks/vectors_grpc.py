@@ -64,7 +64,7 @@ def main() -> None:
     port = free_port()
     with (
         tempfile.TemporaryDirectory() as folder,
-        paceline_server(f"vectors.folder={folder}", f"serve.grpc_port={port}") as server,
+        paceline_server(f"vectors.folder={folder}", f"grpc.port={port}") as server,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         call = over_http(server.url.split("/")[2])

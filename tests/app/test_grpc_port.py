@@ -26,7 +26,7 @@ def free_port() -> int:
 def test_what_http_writes_grpc_finds(tmp_path: Path, workers: int) -> None:
     """Whichever process is called; the server stops cleanly with an open channel."""
     port = free_port()
-    settings = (f"vectors.folder={tmp_path / 'vectors'}", f"serve.grpc_port={port}", f"auth.token={TOKEN}")
+    settings = (f"vectors.folder={tmp_path / 'vectors'}", f"grpc.port={port}", f"auth.token={TOKEN}")
     with running(*settings, f"serve.workers={workers}", "embed.model=", state_dir=str(tmp_path)) as server:
         with httpx.Client(base_url=server.url, headers={"api-key": TOKEN}) as http:
             made = http.post("/v1/collections", json={"name": "films", "dimension": 2})
@@ -50,6 +50,6 @@ def test_what_http_writes_grpc_finds(tmp_path: Path, workers: int) -> None:
 
 def test_without_collections_it_is_refused() -> None:
     """There would be nothing to ask."""
-    status, told = refused("--set", "serve.grpc_port=50051", "--set", "embed.model=")
+    status, told = refused("--set", "grpc.port=50051", "--set", "embed.model=")
 
-    assert (status, "serve.grpc_port" in told) == (2, True)
+    assert (status, "grpc.port" in told) == (2, True)

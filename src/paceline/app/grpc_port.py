@@ -1,4 +1,4 @@
-"""The port of gRPC, where `serve.grpc_port` names one: beside HTTP, over the same collections, callers and limits."""
+"""The port of gRPC, where `grpc.port` names one: beside HTTP, over the same collections, callers and limits."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from paceline.settings import Settings
 
 def check_grpc(settings: Settings) -> None:
     """ConfigError when there is nothing to serve over gRPC, or no library to serve it with."""
-    port = settings.serve.grpc_port
+    port = settings.grpc.port
     if not port:
         return
     if not settings.vectors.on:
         raise ConfigError(
-            f"serve.grpc_port = {port} serves collections of vectors, and there are none; set vectors.folder",
-            param="serve.grpc_port",
+            f"grpc.port = {port} serves collections of vectors, and there are none; set vectors.folder",
+            param="grpc.port",
         )
     if find_spec("grpc") is None or find_spec("google.protobuf") is None:
         raise ConfigError(
-            f"serve.grpc_port = {port}: grpcio or protobuf is not installed; pip install 'paceline[grpc]'",
-            param="serve.grpc_port",
+            f"grpc.port = {port}: grpcio or protobuf is not installed; pip install 'paceline[grpc]'",
+            param="grpc.port",
         )
 
 
@@ -34,14 +34,14 @@ def check_grpc(settings: Settings) -> None:
 async def open_grpc(settings: Settings, application: Application) -> AsyncIterator[None]:
     """Answer there while the block runs. Workers share the port: the kernel spreads connections over them."""
     serve = settings.serve
-    if not serve.grpc_port or application.vectors is None:
+    if not settings.grpc.port or application.vectors is None:
         yield
         return
     from paceline.serve.grpc.vector_grpc import VectorGrpc, listening  # noqa: PLC0415 - an extra
 
     async with listening(
         VectorGrpc(application.vectors, application.entrance, application.metrics),
-        f"{serve.host}:{serve.grpc_port}",
+        f"{serve.host}:{settings.grpc.port}",
         max_bytes=serve.max_body_bytes,
         grace_s=serve.drain_s,
         tls=_certificates(settings.tls),

@@ -9,6 +9,14 @@ import msgspec
 from paceline.base.knob import knob
 
 
+class GrpcPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """gRPC beside HTTP."""
+
+    port: Annotated[
+        int, knob("TCP port of gRPC, for collections of vectors; 0: there is none.", ge=0, le=65535)
+    ] = 0
+
+
 class AuthPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who may call. Without any token everybody may."""
 
@@ -68,9 +76,6 @@ class ServePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: Annotated[str, knob("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, knob("TCP port; 0 takes a free one and prints it.", ge=0, le=65535)] = 8080
-    grpc_port: Annotated[
-        int, knob("TCP port of gRPC, for collections of vectors; 0: there is none.", ge=0, le=65535)
-    ] = 0
     uds: Annotated[str, knob("Listen on this unix socket instead of TCP; empty for TCP.")] = ""
     workers: Annotated[
         int,

@@ -13,7 +13,14 @@ from paceline.flow.cache.policy import CachePolicy
 from paceline.flow.limiter import LimitPolicy
 from paceline.flow.redis_link import RedisPolicy
 from paceline.generate.policy import GeneratePolicy
-from paceline.serve.policy import AdminPolicy, AuthPolicy, CompressionPolicy, ServePolicy, TlsPolicy
+from paceline.serve.policy import (
+    AdminPolicy,
+    AuthPolicy,
+    CompressionPolicy,
+    GrpcPolicy,
+    ServePolicy,
+    TlsPolicy,
+)
 from paceline.settings.knobs import Knob, Node, below, dotted, flatten, read_tree
 from paceline.vectors.policy import VectorsPolicy
 
@@ -25,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: AuthPolicy = AuthPolicy()
     admin: AdminPolicy = AdminPolicy()
     tls: TlsPolicy = TlsPolicy()
+    grpc: GrpcPolicy = GrpcPolicy()
     compression: CompressionPolicy = CompressionPolicy()
     limits: LimitPolicy = LimitPolicy()
     cache: CachePolicy = CachePolicy()

@@ -168,8 +168,8 @@ async def listening(  # noqa: PLR0913 - keywords
             port = server.add_secure_port(address, grpc.ssl_server_credentials([tls]))
     except RuntimeError as error:
         raise ConfigError(
-            f"serve.grpc_port: cannot listen on {address} ({error}); choose another port",
-            param="serve.grpc_port",
+            f"grpc.port: cannot listen on {address} ({error}); choose another port",
+            param="grpc.port",
         ) from error
     await server.start()
     try:
