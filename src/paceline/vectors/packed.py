@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final, Self
 
@@ -29,7 +29,13 @@ class Packed(msgspec.Struct, frozen=True, eq=False):
         return len(self.at) - 1
 
     def __getitem__(self, row: int) -> bytes:
-        return self.octets[int(self.at[row]) : int(self.at[row + 1])].tobytes()
+        at = self.at.data  # whose elements are Python's numbers, in a third of the time of numpy's
+        return bytes(self.octets.data[at[row] : at[row + 1]])
+
+    def texts(self, rows: Iterable[int]) -> list[str]:
+        """The strings of `rows`, which are UTF-8."""
+        at, octets = self.at.data, self.octets.data
+        return [str(octets[at[row] : at[row + 1]], "utf-8") for row in rows]
 
     def __iter__(self) -> Iterator[bytes]:
         memory, ends = self.octets.data, self.at.tolist()

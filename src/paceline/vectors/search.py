@@ -46,15 +46,26 @@ class Found(msgspec.Struct, frozen=True, eq=False):
 
     def matches(self, query: int, include_metadata: bool, include_vectors: bool) -> list[Match]:
         """The results of one query, as callers see them."""
-        rows, places = self.rows[query].tolist(), self.part_of[query].tolist()
+        rows = self.rows[query].tolist()
+        if rows[-1] < 0:
+            rows = rows[: rows.index(-1)]
+        scores = self.scores[query].tolist()[: len(rows)]
+        if len(self.parts) == 1:  # as it mostly is
+            places = [0] * len(rows)
+            names = self.parts[0].source.ids_of(rows)
+        else:
+            places = self.part_of[query].tolist()[: len(rows)]
+            names = [
+                self.parts[place].source.ids_of([row])[0] for row, place in zip(rows, places, strict=True)
+            ]
+        if not (include_metadata or include_vectors):
+            return list(map(Match, names, scores))
         matches = []
-        for row, place, score in zip(rows, places, self.scores[query].tolist(), strict=True):
-            if row < 0:
-                break
+        for row, place, name, score in zip(rows, places, names, scores, strict=True):
             source = self.parts[place].source
             metadata = unpacked_metadata(source.metadata_of(row)) if include_metadata else None
             vector = source.vectors_of(np.array([row]))[0] if include_vectors else None
-            matches.append(Match(source.id_of(row), score, metadata, vector))
+            matches.append(Match(name, score, metadata, vector))
         return matches
 
 

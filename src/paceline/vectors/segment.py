@@ -222,11 +222,11 @@ class Segment:
 
     def key_of(self, row: int) -> Key:
         """Who a row is."""
-        return self.head.namespaces[int(self.namespace_of[row])], self.id_of(row)
+        return self.head.namespaces[int(self.namespace_of[row])], self.ids.texts([row])[0]
 
-    def id_of(self, row: int) -> str:
-        """The id of a row."""
-        return self.ids[row].decode()
+    def ids_of(self, rows: Sequence[int]) -> list[str]:
+        """The ids of rows."""
+        return self.ids.texts(rows)
 
     def find(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The row of each of `keys`, deleted or not; -1 where there is none."""

@@ -155,9 +155,9 @@ class TailRows:
         """Who a row is."""
         return self.tail.keys[row]
 
-    def id_of(self, row: int) -> str:
-        """The id of a row."""
-        return self.tail.keys[row][1]
+    def ids_of(self, rows: Sequence[int]) -> list[str]:
+        """The ids of rows."""
+        return [self.tail.keys[row][1] for row in rows]
 
     def find(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:  # noqa: ARG002 - as in Segment
         """The last row of each of `keys`, deleted or not; -1 where there is none."""
