@@ -19,8 +19,8 @@ from paceline.vectors.metric import Floats, Metric, entered, scores
 from paceline.vectors.searched import (
     CANDIDATES,
     Results,
+    check_masks,
     checked_counts,
-    checked_masks,
     checked_queries,
     empty_results,
     in_parts,
@@ -56,7 +56,7 @@ class ExactSearch:
         """The best `k` of all rows, or of those in `allowed` and `rows`, without those in `deleted`."""
         checked_counts(k, candidates)
         asked = checked_queries(queries, self.coded)
-        checked_masks(allowed, deleted, len(self.coded))
+        check_masks(allowed, deleted, len(self.coded))
         return self.scan(asked, k, self._chosen(allowed, deleted, rows), candidates, threads)
 
     def scan(
@@ -68,9 +68,9 @@ class ExactSearch:
         threads: int = 1,
     ) -> Results:
         """The best `k` of the `chosen` rows (None: all), as `search`; for callers that have checked all of it."""
-        ids, found = empty_results(len(asked), k)
-        if chosen is not None and len(chosen) == 0:
-            return ids, found
+        if len(self.coded) == 0 or (chosen is not None and len(chosen) == 0):
+            return empty_results(len(asked), k)
+        ids, found = np.empty((len(asked), k), np.int32), np.empty((len(asked), k), np.float32)
         final = min(candidates, len(self.coded)) if self.rescore is not None else 0
         turned = self.coded.coder.turned(asked)
 

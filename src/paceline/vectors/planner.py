@@ -31,7 +31,7 @@ from paceline.vectors.bitmap import Bitmap, rows_of, size_of
 from paceline.vectors.costs import Costs
 from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.metric import Floats
-from paceline.vectors.searched import CANDIDATES, Results, checked_counts, checked_masks, checked_queries
+from paceline.vectors.searched import CANDIDATES, Results, check_masks, checked_counts, checked_queries
 
 NEED: Final = 32
 """Rows that may be returned, which a walk has to meet for its best ten to be the true ones."""
@@ -106,7 +106,7 @@ class Planner:
                 queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
         checked_counts(k, candidates)
-        checked_masks(allowed, deleted, count)
+        check_masks(allowed, deleted, count)
         asked = checked_queries(queries, under.coded)
         ask = _Ask(asked, k, candidates, allowed, deleted, threads, self.passing(allowed))
         need = max(k, NEED, candidates if under.rescore is not None else 0)

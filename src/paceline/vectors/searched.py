@@ -48,8 +48,8 @@ def checked_queries(queries: Any, coded: Coded) -> Floats:
     return rows if rows.flags.writeable else rows.copy()  # read-only arrays would be compiled for anew
 
 
-def checked_masks(allowed: Bitmap | None, deleted: Bitmap | None, rows: int) -> tuple[int, int]:
-    """Addresses of the two bitmaps, 0 for none."""
+def check_masks(allowed: Bitmap | None, deleted: Bitmap | None, rows: int) -> None:
+    """InvalidRequest unless both are bitmaps of so many rows, or not there."""
     for name, bitmap in (("allowed", allowed), ("deleted", deleted)):
         if bitmap is None:
             continue
@@ -58,6 +58,11 @@ def checked_masks(allowed: Bitmap | None, deleted: Bitmap | None, rows: int) -> 
                 f"`{name}` has shape {bitmap.shape} of {bitmap.dtype}; "
                 f"a bitmap of {rows} rows is ({words_for(rows)},) of uint64 (bitmap_of)"
             )
+
+
+def checked_masks(allowed: Bitmap | None, deleted: Bitmap | None, rows: int) -> tuple[int, int]:
+    """Addresses of the two bitmaps, 0 for none; InvalidRequest as of `check_masks`."""
+    check_masks(allowed, deleted, rows)
     return (
         0 if allowed is None else allowed.ctypes.data,
         0 if deleted is None else deleted.ctypes.data,
