@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -58,12 +58,19 @@ def _write(file: Path, array: NDArray[Any]) -> FileEntry:
     return FileEntry(size, digest.hexdigest())
 
 
-def map_arrays(folder: Path, files: Files) -> Arrays:
-    """The arrays as read-only memory maps. StorageDamaged if a file is missing, of another size, or no array."""
-    return {name: _mapped(folder / f"{name}.npy", entry) for name, entry in files.items()}
+def map_arrays(folder: Path, files: Files, scattered: Container[str] = ()) -> Arrays:
+    """The arrays as read-only memory maps. StorageDamaged if a file is missing, of another size, or no array.
+
+    Of those `scattered`, which are read here and there, the operating system shall not read on: where memory is short,
+    a row would cost 128 KiB of it.
+    """
+    return {
+        name: _mapped(folder / f"{name}.npy", entry, scattered=name in scattered)
+        for name, entry in files.items()
+    }
 
 
-def _mapped(file: Path, entry: FileEntry) -> NDArray[Any]:
+def _mapped(file: Path, entry: FileEntry, *, scattered: bool) -> NDArray[Any]:
     try:
         with told(f"{file} cannot be opened"), file.open("rb") as source:
             size = os.fstat(source.fileno()).st_size
@@ -75,6 +82,8 @@ def _mapped(file: Path, entry: FileEntry) -> NDArray[Any]:
             if count == 0:
                 return np.zeros(shape, dtype)
             memory = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+            if scattered and hasattr(mmap, "MADV_RANDOM"):
+                memory.madvise(mmap.MADV_RANDOM)
             return np.frombuffer(memory, dtype, count, source.tell()).reshape(shape)
     except FileNotFoundError as error:
         raise StorageDamaged(f"{file} is missing; restore it from a snapshot") from error

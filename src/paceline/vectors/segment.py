@@ -166,7 +166,7 @@ class Segment:
                 f"{folder / HEAD} was changed after it was written; restore it from a snapshot"
             )
         head = msgspec.json.decode(text, type=SegmentHead)
-        arrays = map_arrays(folder, head.files)
+        arrays = map_arrays(folder, head.files, scattered=("fine",))
         check_arrays(folder, head.files, [name for name in head.files if name not in _NOT_TRUSTED])
         return cls(folder, head, arrays)
 
