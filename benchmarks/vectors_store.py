@@ -3,6 +3,8 @@
 Durable writes a second, in batches of 100 from four threads, while another thread searches; p99 of searches idle and
 meanwhile; seconds until all is under one graph; time to open; memory; half of the records deleted and written again,
 beside a fresh collection of the same.
+`--open FOLDER` alone opens a collection with records v0, v1, ... and says what it holds; under a limit of memory, by a
+control group, it says what is left of the speed.
 """
 
 from __future__ import annotations
@@ -112,12 +114,16 @@ def opened(folder: Path, count: int) -> None:
         first_s = time.perf_counter() - started_at
         alone, records = resident(), collection.stats().records
         ids = [f"v{i}" for i in draw.integers(0, records, count)]
+        searching_s = 0.0
         for start in range(0, count, 1000):
             for record in collection.fetch(ids[start : start + 1000]).values():
-                noise = draw.standard_normal(len(record.vector), np.float32)
-                collection.query(record.vector + 0.02 * noise, K)
+                query = record.vector + 0.02 * draw.standard_normal(len(record.vector), np.float32)
+                began_at = time.perf_counter()
+                collection.query(query, K)
+                searching_s += time.perf_counter() - began_at
         after = resident()
     print(f"opened {records} records in {open_s * 1e3:.0f} ms, first answer after {first_s * 1e3:.0f} ms")
+    print(f"{count / searching_s:.0f} queries/s")
     for when, held in (("the first query", alone), (f"{count} queries", after)):
         files = ", ".join(
             f"{name} {size:.0f}" for name, size in sorted(held.items()) if name != "private" and size >= 1
@@ -190,6 +196,11 @@ def main() -> None:
             collection.settle()
             print(
                 f"settled after {time.perf_counter() - started_at:.1f} s: {quality(collection, queries, truth)}"
+            )
+            started_at = time.perf_counter()
+            collection.compact()
+            print(
+                f"compacted after {time.perf_counter() - started_at:.1f} s: {quality(collection, queries, truth)}"
             )
             print(collection.stats())
         collection.close()
