@@ -184,6 +184,8 @@ def test_a_collection_is_looked_after(vectors, points):
     assert json.loads(vectors("reencode", old, "--precision", "bf16", "--json")[1])["precision"] == "bf16"
     code, out, err = vectors("tune", points, "--recall", "0.9", "--k", "2", "--queries", "asked.npy")
     assert (code, "<- chosen" in out, "searches use it from now on" in err) == (0, True, True)
+    code, _, err = vectors("precisions", points)
+    assert (code, "holds 3 records; 1000 are the fewest" in err) == (2, True)
     assert vectors("ids", points)[1].split() == ["p2", "p3", "p4"]
 
 

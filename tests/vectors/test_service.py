@@ -348,6 +348,25 @@ async def test_a_collection_is_held_in_another_precision(tmp_path: Path) -> None
         assert (await ask(service, api.Reencode(collection="b", precision="fp16"))).precision == "fp16"
 
 
+async def test_precisions_are_compared_on_the_collections_own_vectors(tmp_path: Path) -> None:
+    """Fewer bytes, less recall; shards are refused, as is a collection of few records."""
+    async with served(tmp_path) as service:
+        await ask(service, create())
+        with pytest.raises(InvalidRequest, match="holds 0 records; 1000 are the fewest"):
+            await ask(service, api.ComparePrecisions())
+        await ask(service, upsert(1200))
+        found = await ask(service, api.ComparePrecisions(k=5))
+        assert (found.current, found.k, found.rows) == ("int8", 5, 1080)
+        levels = {level.precision: level for level in found.levels}
+        assert set(levels) == {"fp32", "fp16", "bf16", "int8", "binary"}
+        assert levels["fp32"].code_bytes > levels["fp16"].code_bytes >= levels["int8"].code_bytes
+        assert levels["fp32"].recall > 0.9
+
+        await ask(service, create("b", shards=2))
+        with pytest.raises(InvalidRequest, match="b has shards"):
+            await ask(service, api.ComparePrecisions(collection="b"))
+
+
 async def test_a_collection_of_shards_is_used_as_any(tmp_path: Path) -> None:
     """Its answers are kept until it is written to; it is tuned and opened again like another."""
     async with served(tmp_path) as service:

@@ -331,6 +331,37 @@ class Tuned(msgspec.Struct, frozen=True, rename="camel"):
     applied: bool
 
 
+class ComparePrecisions(_Message, frozen=True):
+    """Measure what each precision would give: recall and bytes of a vector, on a sample of the collection's own."""
+
+    k: Annotated[int, Meta(ge=1, le=100)] = 10
+
+
+class ComparedPrecision(msgspec.Struct, frozen=True, rename="camel"):
+    """One precision, measured; `refused` says why it could not be changed to."""
+
+    precision: str
+    recall: float
+    code_bytes: int
+    graph_bytes: int
+    fine_bytes: int
+    qps: float
+    refused: str
+
+
+class Precisions(msgspec.Struct, frozen=True, rename="camel"):
+    """All precisions, the largest first; of `rows` vectors and `queries` others."""
+
+    k: int
+    ef: int
+    candidates: int
+    rows: int
+    queries: int
+    current: str
+    rescore: str
+    levels: list[ComparedPrecision]
+
+
 class Reencode(_Message, frozen=True):
     """Hold the vectors that are searched in another precision; searches go on meanwhile."""
 
@@ -389,7 +420,7 @@ class Restore(_Message, frozen=True):
 
 Asked = (
     Upsert | Update | Delete | Fetch | ListIds | Query | Describe | CreateCollection | ListCollections
-    | DescribeCollection | DropCollection | Tune | Reencode | Compact | Verify | Reshard | Snapshot | ListSnapshots
+    | DescribeCollection | DropCollection | Tune | ComparePrecisions | Reencode | Compact | Verify | Reshard | Snapshot | ListSnapshots
     | Restore
 )  # fmt: skip
 """All that a `VectorService` answers. `Search` is not among them: it needs a model, which serving has."""
@@ -407,6 +438,7 @@ ANSWER: Final[dict[type[Any], type[Any]]] = {
     DescribeCollection: CollectionCard,
     DropCollection: Dropped,
     Tune: Tuned,
+    ComparePrecisions: Precisions,
     Reencode: CollectionCard,
     Compact: CollectionCard,
     Verify: Verified,

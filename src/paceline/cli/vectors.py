@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "tune": ("vectors_tune:tune", "Find the quickest setting that holds a recall."),
     "compact": ("vectors_care:compact", "Join all of a collection under one graph."),
     "verify": ("vectors_care:verify", "Read all files against their checksums."),
+    "precisions": ("vectors_care:precisions", "Measure what each precision would give."),
     "reencode": ("vectors_care:reencode", "Hold the vectors in another precision."),
     "reshard": ("vectors_care:reshard", "Spread a collection over another number of shards."),
     "snapshot": ("vectors_snapshots:snapshot", "Keep a collection as it is now."),

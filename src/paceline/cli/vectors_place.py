@@ -14,6 +14,7 @@ from paceline.base.clock import monotonic
 from paceline.base.errors import ConfigError, InvalidRequest, NotFound
 from paceline.base.vectors_api import (
     Compact,
+    ComparePrecisions,
     CreateCollection,
     DropCollection,
     Reencode,
@@ -40,6 +41,7 @@ LASTING_S: Final = 86_000.0
 """Patience with what reads or writes a whole collection: nobody waits but the user, who has Ctrl-C."""
 _LASTING: Final = (
     Compact,
+    ComparePrecisions,
     CreateCollection,
     DropCollection,
     Reencode,

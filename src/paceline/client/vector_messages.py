@@ -16,6 +16,7 @@ from paceline.base.errors import InvalidRequest
 from paceline.base.vectors_api import (
     ANSWER,
     Compact,
+    ComparePrecisions,
     CreateCollection,
     Delete,
     Describe,
@@ -56,6 +57,7 @@ _OF_COLLECTION: Final[dict[type[Any], str]] = {
     Tune: "tune",
     Compact: "compact",
     Verify: "verify",
+    ComparePrecisions: "precisions",
     Reencode: "reencode",
     Reshard: "reshard",
     Snapshot: "snapshot",

@@ -8,6 +8,7 @@ import msgspec
 
 from paceline.base.vectors_api import (
     Compact,
+    ComparePrecisions,
     CreateCollection,
     Delete,
     Describe,
@@ -58,6 +59,7 @@ _EXAMPLES: Final[dict[type[Any], dict[str, Any]]] = {
     Tune: {"recall": 0.99, "k": 10},
     Compact: {},
     Verify: {},
+    ComparePrecisions: {"k": 10},
     Reencode: {"precision": "fp16"},
     Reshard: {"shards": 2},
     Snapshot: {"name": "monday"},

@@ -10,6 +10,7 @@ import msgspec
 from paceline.base.vectors_api import (
     ANSWER,
     Compact,
+    ComparePrecisions,
     CreateCollection,
     Delete,
     Describe,
@@ -158,6 +159,7 @@ OPERATIONS: Final = (
     _care("tune", Tune, "The quickest setting that holds a recall"),
     _care("compact", Compact, "Join all segments under one graph"),
     _care("verify", Verify, "Read all files against their checksums"),
+    _care("precisions", ComparePrecisions, "What each precision would give"),
     _care("reencode", Reencode, "Another precision"),
     _care("reshard", Reshard, "Another number of shards"),
     _care("snapshot", Snapshot, "Keep the collection as it is now"),

@@ -12,7 +12,9 @@ import msgspec
 from paceline.base import vectors_api as api
 from paceline.base.errors import InvalidRequest
 from paceline.vectors.any_collection import AnyCollection
+from paceline.vectors.collection import Collection
 from paceline.vectors.held import Held
+from paceline.vectors.levels import measured_levels
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import checked_namespace
 from paceline.vectors.wire import METRICS, fetched_of, records_of, rows_of, vector_of
@@ -121,6 +123,23 @@ def compact(held: Held) -> api.CollectionCard:
 def verify(collection: AnyCollection) -> api.Verified:
     """Read all files."""
     return api.Verified(damaged={str(number): why for number, why in collection.verify().items()})
+
+
+def precisions(held: Held, asked: api.ComparePrecisions) -> api.Precisions:
+    """What each would give. InvalidRequest for shards, and for few records."""
+    if not isinstance(held.collection, Collection):
+        raise InvalidRequest(
+            f"{held.name} has shards, and precisions are compared on a collection of one; load a part of it into another",
+            param="collection",
+        )
+    policy, kept = held.collection.policy.search, held.recall.kept
+    table = measured_levels(
+        held.collection,
+        k=asked.k,
+        ef=policy.ef if kept is None else kept.ef,
+        candidates=policy.candidates if kept is None else kept.candidates,
+    )
+    return msgspec.convert(table, api.Precisions, from_attributes=True)
 
 
 def reencode(held: Held, asked: api.Reencode) -> api.CollectionCard:

@@ -45,6 +45,7 @@ _OF_RECORDS: Final[Mapping[type[Any], tuple[Kind, Work]]] = {
     api.DescribeCollection: ("read", lambda held, _: held.card()),
     api.Compact: ("care", lambda held, _: operations.compact(held)),
     api.Verify: ("care", lambda held, _: operations.verify(held.collection)),
+    api.ComparePrecisions: ("care", operations.precisions),
     api.Reencode: ("care", operations.reencode),
 }
 """What one collection answers alone."""

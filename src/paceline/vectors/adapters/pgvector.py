@@ -14,6 +14,7 @@ from paceline.base.vectors_api import (
     CollectionCard,
     Collections,
     Compact,
+    ComparePrecisions,
     CreateCollection,
     Delete,
     Deleted,
@@ -73,6 +74,7 @@ _MOST_EF: Final = 1000
 """Of pgvector; where more results are asked, its index goes on searching."""
 _INSTEAD: Final[Mapping[type[Any], str]] = {
     Tune: "measure with `exact` and set `ef` in the query",
+    ComparePrecisions: "measure with `exact` on collections of each precision",
     Reencode: "alter the column's type in PostgreSQL, or copy into a collection of another precision",
     Compact: "use VACUUM and REINDEX INDEX CONCURRENTLY in PostgreSQL",
     Verify: "use pg_amcheck and data checksums",

@@ -18,6 +18,7 @@ from paceline.base.vectors_api import (
     CollectionCard,
     Collections,
     Compact,
+    ComparePrecisions,
     CreateCollection,
     Delete,
     Deleted,
@@ -76,6 +77,7 @@ _IDS: Final = uuid.UUID("6b7e3b8e-1c61-5f0e-9d8f-0f6f0d0c7a11")
 _MOST_NAMESPACES: Final = 10_000
 _INSTEAD: Final[Mapping[type[Any], str]] = {
     Tune: "measure with `exact` and set `ef` in the query, or hnsw_config in Qdrant",
+    ComparePrecisions: "measure with `exact` on collections of each quantization_config",
     Reencode: "change quantization_config in Qdrant (PATCH /collections/NAME)",
     Compact: "its optimizer does it (optimizers_config)",
     Verify: "it checks its own files",
