@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,13 @@ def test_a_shard_that_cannot_open_its_folder_says_why(tmp_path: Path) -> None:
     """Instead of a socket that nobody answers."""
     with pytest.raises(EngineError, match=r"did not start: .*nothing"):
         opened(tmp_path, "nothing")
+
+
+def test_ctrl_c_of_the_terminal_is_not_for_it(tmp_path: Path) -> None:
+    """It goes to a whole group of processes; whoever started the shard ends it, after its own calls."""
+    Collection.create(tmp_path / "a", SCHEMA).close()
+    process = opened(tmp_path, "a")
+    try:
+        assert os.getpgid(process.pid) != os.getpgid(0)
+    finally:
+        process.close()

@@ -71,6 +71,7 @@ class JoinProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for whoever started it, who ends it
         )
         self._job = msgspec.msgpack.encode(job)
 

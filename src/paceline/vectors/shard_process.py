@@ -58,6 +58,7 @@ class ShardProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for whoever started it, who ends it
         )
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has died; `wait_until_open` tells
