@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.base.errors import ConfigError
-from paceline.vectors.codes import Coded, Coder
+from paceline.vectors.codes import Coded, Coder, Precision
 from paceline.vectors.exact import nearest, recall
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
@@ -131,3 +131,27 @@ def linked(row: np.ndarray) -> list[int]:
     """The neighbours before the first -1: what is behind it was given up."""
     listed = row.tolist()
     return listed[: listed.index(-1)] if -1 in listed else listed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8", "binary"])
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_a_graph_on_any_codes_leads_to_the_nearest(precision: Precision, metric: Metric) -> None:
+    coded = Coded.of(Coder.learn(VECTORS, precision, metric), VECTORS)
+    graph = build_graph(VECTORS, metric, coded=coded, ef_construction=100)
+    exact = Coded.of(Coder.learn(VECTORS, "fp32", metric), VECTORS)
+
+    found, _ = GraphSearch(graph, exact).search(QUERIES, 10, 150)
+
+    assert recall(found, nearest(QUERIES, VECTORS, 10, metric)[0]) >= 0.98
+
+
+def test_with_room_for_more_it_goes_on_as_before() -> None:
+    vectors, coded = entered(VECTORS[:600], "cosine"), coded_of(VECTORS[:600])
+    whole, growing = GrowingGraph(coded), GrowingGraph(Coded(coded.coder, coded.rows[:300]))
+    whole.grow(vectors)
+    growing.grow(vectors[:300])
+
+    growing = growing.moved(coded)
+    growing.grow(vectors[300:])
+
+    same_graph(growing.graph(), whole.graph())

@@ -39,3 +39,12 @@ def rows_of(bitmap: Bitmap, count: int) -> NDArray[np.int32]:
 def size_of(bitmap: Bitmap) -> int:
     """How many rows are in the set."""
     return int(np.bitwise_count(bitmap).sum())
+
+
+def among(rows: NDArray[np.int32], allowed: Bitmap | None, deleted: Bitmap | None) -> NDArray[np.int32]:
+    """Those of `rows` that are allowed and not deleted, where either is said."""
+    keep = np.ones(len(rows), np.bool_)
+    for bitmap, wanted in ((allowed, 1), (deleted, 0)):
+        if bitmap is not None:
+            keep &= (bitmap[rows >> 6] >> (rows & 63).astype(np.uint64)) & np.uint64(1) == wanted
+    return rows[keep]

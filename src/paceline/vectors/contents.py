@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from paceline.vectors.codes import Coded, Coder, Precision
 from paceline.vectors.columns import Columns
 from paceline.vectors.courtesy import courteously
 from paceline.vectors.graph import Graph
+from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.growing import build_graph
 from paceline.vectors.metric import Floats
 from paceline.vectors.packed import Packed
@@ -26,23 +26,13 @@ Taken = tuple[Segment, NDArray[np.int32]]
 """A segment and its rows that are wanted."""
 
 
-class GraphPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a graph is built."""
-
-    m: int
-    ef_construction: int
-    threads: int
-    quick: bool = False
-    """Until another is built: see `GraphShape`."""
-
-
-def sealed(rows: TailRows, schema: Schema, plan: GraphPlan | None = None) -> SegmentContent:
-    """All rows of a tail, deleted ones too, so that a row keeps its number; under a quick graph if there is a `plan`."""
+def sealed(rows: TailRows, schema: Schema) -> SegmentContent:
+    """All rows of a tail, deleted ones too, so that a row keeps its number; under the tail's graph if it is whole."""
     keys = rows.tail.keys[: rows.count]
     spaces = {space: i for i, space in enumerate(dict.fromkeys(space for space, _ in keys))}
     packed = rows.tail.metadata[: rows.count]
     vectors = rows.fine.coder.decode(rows.fine.rows)
-    coded = _learned(vectors, schema.precision, schema)
+    graph = rows.graph()
     return SegmentContent(
         ids=Packed.of([name.encode() for _, name in courteously(keys)]),
         metadata=Packed.of(packed),
@@ -50,11 +40,11 @@ def sealed(rows: TailRows, schema: Schema, plan: GraphPlan | None = None) -> Seg
         namespace_of=np.fromiter((spaces[space] for space, _ in courteously(keys)), np.uint32, len(keys)),
         namespaces=list(spaces),
         lengths=rows.lengths if schema.metric == "cosine" else rows.lengths[:0],
-        coded=coded,
+        coded=_learned(vectors, schema.precision, schema),
         fine=None if schema.rescore == "none" else _learned(vectors, schema.rescore, schema),
-        graph=None if plan is None else _built(vectors, coded, plan),
+        graph=graph,
         columns=Columns.build([unpacked_metadata(metadata) for metadata in courteously(packed)]),
-        quick=plan is not None and plan.quick,
+        quick=graph is not None,
     )
 
 

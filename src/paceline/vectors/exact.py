@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.base.errors import InvalidRequest
-from paceline.vectors.bitmap import Bitmap, rows_of
+from paceline.vectors.bitmap import Bitmap, among, rows_of
 from paceline.vectors.codes import Coded
 from paceline.vectors.compiled.scan import scan_rows
 from paceline.vectors.memory import Memory
@@ -114,11 +114,7 @@ class ExactSearch:
         if rows is not None:
             if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < count):
                 raise InvalidRequest(f"a row is outside 0 to {count - 1}; give rows of this index")
-            keep = np.ones(len(rows), np.bool_)
-            for bitmap, wanted in ((allowed, 1), (deleted, 0)):
-                if bitmap is not None:
-                    keep &= (bitmap[rows >> 6] >> (rows & 63).astype(np.uint64)) & np.uint64(1) == wanted
-            return np.ascontiguousarray(rows[keep], np.int32)
+            return np.ascontiguousarray(among(rows, allowed, deleted), np.int32)
         if allowed is None:
             assert deleted is not None
             return rows_of(~deleted, count)

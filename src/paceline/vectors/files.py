@@ -111,7 +111,9 @@ class Files:
         """A segment that was just written."""
         with self.publishing:
             self._digests[int(folder.name)] = digest
-        return Segment.open(folder, digest)
+        segment = Segment.open(folder, digest)
+        segment.touch()
+        return segment
 
     def digest_of(self, segment: Segment) -> str:
         """Checksum of a segment's head."""

@@ -40,7 +40,16 @@ plans cost the same where 17 % are allowed, 20,000 rows against a pool of 190; l
 class GraphSearch:
     """Searches one segment; safe for any number of threads at once. `rescore` is a finer copy of the same rows."""
 
-    def __init__(self, graph: Graph, coded: Coded, rescore: Coded | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        coded: Coded,
+        rescore: Coded | None = None,
+        *,
+        room: int = 0,
+        before: GraphSearch | None = None,
+    ) -> None:
+        """`room`: what a graph that grows may grow to; `before` searches fewer of its rows, and hands over its memory."""
         for name, rows in (("codes", coded), ("re-scoring copy", rescore)):
             if rows is not None and len(rows) != len(graph):
                 raise InvalidRequest(
@@ -54,7 +63,8 @@ class GraphSearch:
         self._graph = graph.record()
         self._sides = np.stack([coded.side(), fine.side()])
         self._coders = (coded.coder, fine.coder)
-        self._free: list[Memory] = []
+        self._free: list[Memory] = [] if before is None else before._free  # noqa: SLF001 - one of us
+        self._room = max(room, len(graph))
 
     def search(  # noqa: PLR0913 - keywords, each with a default
         self,
@@ -148,7 +158,7 @@ class GraphSearch:
         try:
             return self._free.pop()
         except IndexError:
-            return Memory(len(self.graph), self._coders)
+            return Memory(self._room, self._coders)
 
     def _good(self, allowed: Bitmap | None, deleted: Bitmap | None) -> int:
         """Rows that may be returned."""

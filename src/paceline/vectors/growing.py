@@ -1,9 +1,8 @@
 """A graph that grows by insertion, beside searches of it: `GrowingGraph`; all at once: `build_graph`.
 
-It is built on int8 codes, whatever the precision of those that are searched: as good a graph as on float32, four times
-as quick. How near rows are to one another, of which only the order matters, is a dot product of codes and a number of
-the row: with numbers o + code in units of the coder's step, s . c = s * (c - 128) + (128 + o) * sum(s) + what is the same
-for all s; under `l2` minus half the squared length of s.
+It is built on the codes that are searched, or on int8 if these are binary. How near rows are to one another, of which
+only the order matters, is a dot product and a number of the row. Of int8 codes, o + code in units of the coder's step:
+s . c = s * (c - 128) + (128 + o) * sum(s) + what is the same for all s. Under `l2` half the squared length of s goes off.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from paceline.base.errors import ConfigError, InvalidRequest
 from paceline.vectors.codes import Coded, Coder
 from paceline.vectors.compiled import records as of
 from paceline.vectors.compiled.grow import insert_rows
+from paceline.vectors.courtesy import give_way
 from paceline.vectors.graph import Graph, Ints
 from paceline.vectors.memory import Memory
 from paceline.vectors.metric import Floats, Metric, entered
@@ -29,8 +29,8 @@ from paceline.vectors.metric import Floats, Metric, entered
 MOST_LINKS: Final = 512
 """Largest M: twice as many neighbours are scored in one go."""
 _MOST_LEVELS: Final = 30
-_AT_ONCE: Final = 64
-"""Rows that a thread inserts before it takes others."""
+_AT_ONCE: Final = 16
+"""Rows that a thread inserts before it gives way: 0.3 to 2 ms. A search may wait for its core."""
 _LEARNED_FROM: Final = 16_384
 
 
@@ -38,7 +38,7 @@ class GrowingGraph:
     """Room for `room` rows, of which the first `count` are in the graph. One caller of `grow` at a time."""
 
     def __init__(self, coded: Coded, *, m: int = 16, ef_construction: int = 200, seed: int = 1) -> None:
-        """Over int8 rows; those beyond what `grow` was told may still be written."""
+        """Over rows that are not binary; those beyond what `grow` was told may still be written."""
         if not 2 <= m <= MOST_LINKS or ef_construction < 1:
             raise ConfigError(
                 f"m is {m} and ef_construction {ef_construction}; m is 2 to {MOST_LINKS}, ef_construction 1 or more"
@@ -46,9 +46,10 @@ class GrowingGraph:
         room = len(coded)
         if room >= of.MOST_ROWS:
             raise InvalidRequest(f"{room} vectors in one graph; split them below {of.MOST_ROWS}")
-        assert coded.coder.shape.precision == "int8"
+        assert coded.coder.shape.precision != "binary"
         self.coded = coded
         self.ef_construction = ef_construction
+        self._seed = seed
         self.count = 0
         self._levels = drawn_levels(room, m, seed)
         self._base: Ints = np.full((room, 2 * m), -1, np.int32)
@@ -79,6 +80,18 @@ class GrowingGraph:
                 list(pool.map(lambda _: self._insert(shared, first), range(threads)))
         self.count = end
 
+    def moved(self, coded: Coded) -> GrowingGraph:
+        """The same over other codes of the same rows, with room for more."""
+        moved = GrowingGraph(
+            coded, m=self._base.shape[1] // 2, ef_construction=self.ef_construction, seed=self._seed
+        )
+        graph, count = self.graph(), self.count
+        moved._base[:count], moved._upper[: len(graph.upper)] = graph.base, graph.upper
+        moved._shifts[:count] = shifts_of(coded, 0, count)
+        moved._graph[of.ENTRY], moved._graph[of.LEVELS] = graph.entry, graph.levels
+        moved.count = count
+        return moved
+
     def graph(self) -> Graph:
         """The graph of the rows that are there; its arrays are those that grow."""
         count, above = self.count, int(self._levels[: self.count].sum())
@@ -88,6 +101,7 @@ class GrowingGraph:
     def _insert(self, parts: Iterator[tuple[int, Floats]], first: int) -> None:
         memory, growth, kept = self._memories.pop() if self._memories else self._memory()
         for at, queries in parts:
+            give_way()
             insert_rows(
                 self._graph, self._side, growth, memory.request, memory.states[0, 0], queries, first + at
             )
@@ -130,10 +144,10 @@ def build_graph(  # noqa: PLR0913 - keywords, each with a default
 ) -> Graph:
     """The graph of `vectors` (n, d) on `threads` threads (0: all cores); blocks, lets other threads run.
 
-    `coded`: their int8 codes, if there are some.
+    `coded`: on these codes of theirs, unless they are binary; otherwise on int8.
     """
     rows = entered(vectors, metric)
-    if coded is None or coded.coder.shape.precision != "int8":
+    if coded is None or coded.coder.shape.precision == "binary":
         sample = rows[:: max(1, len(rows) // _LEARNED_FROM)]
         coded = Coded.of(
             Coder.learn(
@@ -148,15 +162,15 @@ def build_graph(  # noqa: PLR0913 - keywords, each with a default
 
 def shifts_of(coded: Coded, first: int, end: int) -> Floats:
     """(n,): what a row's nearness to any other has beside the product of their codes."""
-    coder, rows = coded.coder, coded.rows[first:end]
-    offset, step = float(coder.offset[0]), float(coder.step[0])
-    codes = rows[:, : coder.shape.dimensions]
-    shifts = (128 + offset / step) * codes.sum(axis=1, dtype=np.float64)
+    coder, rows, unit = coded.coder, coded.rows[first:end], 1.0
+    shifts = np.zeros(len(rows))
+    if coder.shape.precision == "int8":
+        unit = float(coder.step[0])
+        codes = rows[:, : coder.shape.dimensions]
+        shifts += (128 + float(coder.offset[0]) / unit) * codes.sum(axis=1, dtype=np.float64)
     if coder.shape.metric == "l2":
-        squares = np.ascontiguousarray(rows[:, coder.factors_at : coder.factors_at + 4]).view(np.float32)[
-            :, 0
-        ]
-        shifts += squares / (2 * step * step)
+        squares = np.ascontiguousarray(rows[:, coder.factors_at : coder.factors_at + 4]).view(np.float32)
+        shifts += squares[:, 0] / (2 * unit * unit)
     narrow: Floats = shifts.astype(np.float32)
     return narrow
 

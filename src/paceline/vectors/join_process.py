@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.base.errors import EngineError, PacelineError, error_of_code
-from paceline.vectors.contents import GraphPlan, Taken, joined
+from paceline.vectors.contents import Taken, joined
+from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.policy import Schema
 from paceline.vectors.segment import Segment, write_segment
 

@@ -10,6 +10,7 @@ from paceline.base.errors import NotFound
 from paceline.vectors.batch import Batch, from_log
 from paceline.vectors.files import LOG, Files
 from paceline.vectors.folder_lock import FolderLock
+from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.manifest import NAME
 from paceline.vectors.policy import VectorsPolicy
 from paceline.vectors.preprocess import Preprocess
@@ -54,7 +55,12 @@ def open_folder(folder: Path, policy: VectorsPolicy, *, skip_damaged: bool) -> O
         files = Files.open(folder)
         preprocess = files.preprocess()
         manifest = files.manifest
-        state = State(manifest.schema, files.segments(), Origin(manifest.log, manifest.version))
+        state = State(
+            manifest.schema,
+            files.segments(),
+            Origin(manifest.log, manifest.version),
+            GraphPlan.of_fresh(policy),
+        )
         recovery, number, replayed_writes = _replay(files, state, skip_damaged=skip_damaged)
         log = Log(folder / LOG, number, state.view.version, policy.durability)
     except BaseException:  # whatever it was: the folder is not open

@@ -141,7 +141,7 @@ class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             unit="records",
             cost="latency",
         ),
-    ] = 8_192
+    ] = 16_384
     log_mb: Annotated[
         int,
         knob("Log at which fresh records are written as a segment, however few.", ge=1, le=4096, unit="MiB"),
@@ -149,8 +149,8 @@ class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quick_rows: Annotated[
         int,
         knob(
-            "Fresh records from which a segment is written with a graph of its own, built quickly; fewer are scanned "
-            "until they are joined.",
+            "Fresh records from which they have a graph, which grows behind the writes and goes into the segment; fewer "
+            "are scanned until they are joined.",
             ge=16,
             unit="records",
             cost="latency",

@@ -46,6 +46,8 @@ HEAD: Final = "segment.json"
 _NOT_TRUSTED: Final = ("codes", "fine", "lengths", "ids.octets", "metadata.octets")
 """Arrays in which any bits are safe to read."""
 _MASKS_KEPT: Final = 64
+_TOUCHED_BYTES: Final = 64 << 20
+_PAGE_BYTES: Final = 4096
 
 
 class GraphShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -173,6 +175,20 @@ class Segment:
     def verify(self) -> None:
         """Read every file against its checksum. StorageDamaged on the first that was changed."""
         check_arrays(self.folder, self.head.files)
+
+    def touch(self) -> None:
+        """Read from every page that searches will, so that none of them waits for the operating system to map it.
+
+        Of a large copy for re-scoring a search needs a few pages of many; these stay where they are.
+        """
+        arrays: list[NDArray[Any]] = [
+            self.coded.rows,
+            *([] if self.graph is None else [self.graph.base, self.graph.upper_at]),
+        ]
+        if self.fine.rows.nbytes <= _TOUCHED_BYTES:
+            arrays.append(self.fine.rows)
+        for array in arrays:
+            array.reshape(-1).view(np.uint8)[::_PAGE_BYTES].max(initial=0)
 
     def __len__(self) -> int:
         return self.head.rows

@@ -14,6 +14,7 @@ import numpy as np
 from paceline.vectors.batch import Batch, Upserts
 from paceline.vectors.bitmap import rows_of
 from paceline.vectors.courtesy import give_way
+from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.policy import Schema
 from paceline.vectors.segment import Segment
 from paceline.vectors.tail import Tail, TailRows
@@ -38,11 +39,15 @@ class Frozen(msgspec.Struct, frozen=True, eq=False):
 class State:
     """View, tail, and the tails that are not yet files; `frozen` is oldest first."""
 
-    def __init__(self, schema: Schema, segments: Sequence[Part], origin: Origin) -> None:
+    def __init__(
+        self, schema: Schema, segments: Sequence[Part], origin: Origin, plan: GraphPlan | None = None
+    ) -> None:
+        """`plan`: of the graph over fresh records."""
         self.schema = schema
+        self._plan = plan
         self.writing = threading.RLock()
         self.frozen: list[Frozen] = []
-        self.tail = Tail(schema)
+        self.tail = Tail(schema, plan)
         self._origin = origin
         self.view = View(tuple(segments), Part(self.tail.visible()), origin.version)
 
@@ -61,7 +66,7 @@ class State:
         assert isinstance(rows, TailRows)
         self.frozen.append(Frozen(rows, self._origin))
         self._origin = Origin(log, self.view.version)
-        self.tail = Tail(self.schema)
+        self.tail = Tail(self.schema, self._plan)
         self.view = View((*self.view.sealed, self.view.tail), Part(self.tail.visible()), self.view.version)
 
     def covered(self) -> Origin:

@@ -1,4 +1,6 @@
-"""Fresh records in memory: searchable as soon as they are here, exactly, and written as a segment once there are many.
+"""Fresh records in memory: searchable as soon as they are here, and written as a segment once there are many.
+
+They are scanned, until there are enough for a graph; the graph grows behind the writes, so that what is scanned stays few.
 
 Rows are only added. What a reader sees is a `TailRows`: the first rows, up to the last write that was published; the
 arrays behind it are replaced, not changed, when they grow. One writer at a time.
@@ -15,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.vectors.batch import Upserts
-from paceline.vectors.bitmap import Bitmap, bitmap_of
-from paceline.vectors.codes import Coded, Coder, Rows, aligned_rows
+from paceline.vectors.bitmap import Bitmap, among, bitmap_of
+from paceline.vectors.codes import Coded, Coder, aligned_rows
 from paceline.vectors.columns import Columns
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.filters import Filter
+from paceline.vectors.fresh_graph import FreshGraph, better, cut
+from paceline.vectors.graph import Graph
+from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.metadata import Types, kind_of, merged_types
 from paceline.vectors.metric import Floats
 from paceline.vectors.policy import Schema
@@ -27,8 +32,12 @@ from paceline.vectors.record import Key, unpacked_metadata
 from paceline.vectors.searched import MOST_CANDIDATES, Results, empty_results
 
 _ROWS_AT_FIRST: Final = 1024
-"""Rows that are scanned as they are; more have a coarse copy, learned anew each time they have doubled."""
+"""Rows that are scanned as they are; more have a coarse copy, learned anew each time the room grows."""
+_GROWS: Final = 4
+"""Times the room, once it is too little: pages that nobody touches are not there."""
 _LEARNED_FROM: Final = 1024
+_CODED: Final = frozenset({"int8", "binary"})
+"""Precisions under which scans, too, take the coarse copy."""
 _BLOCK: Final = 512
 """Rows whose metadata become columns once there are so many; of the rest each is asked by itself."""
 
@@ -36,8 +45,10 @@ _BLOCK: Final = 512
 class Tail:
     """Fresh records, in the order of their writes."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, plan: GraphPlan | None = None) -> None:
+        """Under a graph as the `plan` says; without one all are scanned."""
         self.schema = schema
+        self.plan = plan
         self.coder = Coder.learn(np.ones((1, schema.stored), np.float32), "fp32", schema.metric)
         self.count = 0
         self.keys: list[Key] = []
@@ -55,19 +66,25 @@ class Tail:
         """Those there are, and the place by which `namespace_of` names each."""
         self.namespace_of: NDArray[np.uint32] = np.zeros(_ROWS_AT_FIRST, np.uint32)
         self.coarse: Coded | None = None
+        self.scan = ExactSearch(Coded(self.coder, self.rows))
+        """Of all rows there is room for: who scans says which."""
+        self.graph: FreshGraph | None = None
+        self._growing = threading.Lock()  # protects `graph` while it grows or moves
 
     def append(self, batch: Upserts) -> None:
         """Add the records, for readers to see in the next `visible`; those they replace are the caller's to delete."""
         first, end = self.count, self.count + len(batch.keys)
         rows = self.coder.encode(batch.vectors)
-        self._make_room(end, rows)
+        has_grown = self._make_room(end)
         self.rows[first:end] = rows
         self.hashes[first:end] = batch.hashes
         places = self.namespaces
         self.namespace_of[first:end] = [places.setdefault(space, len(places)) for space, _ in batch.keys]
         if self.schema.metric == "cosine":
             self.lengths[first:end] = np.linalg.norm(batch.vectors, axis=1)
-        if self.coarse is not None:
+        if has_grown:
+            self._move(end)
+        elif self.coarse is not None:
             self.coarse.rows[first:end] = self.coarse.coder.encode(batch.vectors)
         self.keys += batch.keys
         self.metadata += batch.metadata
@@ -75,25 +92,59 @@ class Tail:
         self._learn_types(batch.metadata)
         self.count = end
 
-    def _make_room(self, wanted: int, fresh: Rows) -> None:
-        """Room for `wanted` rows, `fresh` the last of them."""
+    def grow(self, most: int) -> bool:
+        """Bring at most `most` more rows under the graph; whether others wait. For one thread, beside the writer."""
+        with self._growing:
+            plan, end = self.plan, self.count
+            if plan is None or end < plan.least_rows:
+                return False
+            if self.graph is None:
+                self.graph = FreshGraph.of(self._searched(), plan)
+            if self.graph.count < end:
+                self.graph.grow(self.coder, self.rows, min(end, self.graph.count + most))
+            return self.graph.count < self.count
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are scanned and wait for the graph."""
+        if self.plan is None or self.count < self.plan.least_rows:
+            return 0
+        return self.count - (0 if self.graph is None else self.graph.count)
+
+    def _make_room(self, wanted: int) -> bool:
+        """Room for `wanted` rows; whether there was too little."""
         room = len(self.rows)
         if wanted <= room:
-            return
+            return False
         while room < wanted:
-            room *= 2
+            room *= _GROWS
         rows, kept = aligned_rows(room, self.coder.row_bytes), self.count
         rows[:kept] = self.rows[:kept]
         self.rows = rows
         self.lengths = np.concatenate([self.lengths[:kept], np.ones(room - kept, np.float32)])
         self.hashes = np.concatenate([self.hashes[:kept], np.zeros(room - kept, np.uint64)])
         self.namespace_of = np.concatenate([self.namespace_of[:kept], np.zeros(room - kept, np.uint32)])
-        if self.schema.precision in {"int8", "binary"}:
-            sample = np.concatenate([rows[: kept : kept // _LEARNED_FROM + 1], fresh[:_LEARNED_FROM]])
-            coder = Coder.learn(self.coder.decode(sample), "int8", self.schema.metric)
-            coarse = aligned_rows(room, coder.row_bytes)
-            coarse[:kept] = coder.encode(self.coder.decode(rows[:kept]))
-            self.coarse = Coded(coder, coarse)
+        return True
+
+    def _move(self, count: int) -> None:
+        """Into arrays with more room: a coarse copy of the first `count` rows, with a scale learned from them; the graph."""
+        coarse = None
+        if self.schema.precision in _CODED:
+            sample = self.coder.decode(self.rows[: count : count // _LEARNED_FROM + 1])
+            coder = Coder.learn(sample, "int8", self.schema.metric)
+            rows = aligned_rows(len(self.rows), coder.row_bytes)
+            rows[:count] = coder.encode(self.coder.decode(self.rows[:count]))
+            coarse = Coded(coder, rows)
+        fine = Coded(self.coder, self.rows)
+        with self._growing:
+            self.coarse = coarse
+            self.scan = ExactSearch(fine) if coarse is None else ExactSearch(coarse, fine)
+            if self.graph is not None:
+                self.graph = self.graph.moved(self._searched(), fine)
+
+    def _searched(self) -> Coded:
+        """The rows that the graph is walked on."""
+        return Coded(self.coder, self.rows) if self.coarse is None else self.coarse
 
     def _learn_types(self, metadata: list[bytes]) -> None:
         fresh = [
@@ -122,7 +173,7 @@ class TailRows:
         self.count = count
         self.types = tail.types
         self.fine = Coded(tail.coder, tail.rows[:count])
-        self.coarse = None if tail.coarse is None else Coded(tail.coarse.coder, tail.coarse.rows[:count])
+        self._scan = tail.scan
         self.lengths = tail.lengths[:count]
         self.hashes = tail.hashes[:count]
         self._namespace_of = tail.namespace_of[:count]
@@ -130,33 +181,49 @@ class TailRows:
     def __len__(self) -> int:
         return self.count
 
-    @cached_property
-    def _exact(self) -> ExactSearch:
-        if self.coarse is None:
-            return ExactSearch(self.fine)
-        return ExactSearch(self.coarse, self.fine)
+    def graph(self) -> Graph | None:
+        """Of all rows, if it has come so far."""
+        graph = self.tail.graph
+        return graph.graph() if graph is not None and graph.count == self.count else None
 
     def search(  # noqa: PLR0913 - keywords
         self,
         queries: Floats,
         k: int,
         *,
-        ef: int,  # noqa: ARG002 - of a graph, which there is none
+        ef: int,
         candidates: int,
         allowed: Bitmap | None,
         deleted: Bitmap | None,
         threads: int,
-        exact: bool = False,  # noqa: ARG002 - it is in any case
+        exact: bool = False,
     ) -> Results:
         """The best `k` rows that are allowed and not deleted."""
         if self.count == 0:
             return empty_results(len(queries), k)
         enough = min(MOST_CANDIDATES, max(candidates, 2 * k))
-        if allowed is None and deleted is None:
-            return self._exact.scan(queries, k, None, enough, threads)
-        return self._exact.search(
-            queries, k, candidates=enough, allowed=allowed, deleted=deleted, threads=threads
+        graph = self.tail.graph
+        search = None if graph is None or exact else graph.search
+        linked = 0 if search is None else len(search.graph)
+        if linked > self.count:  # a view of before the graph came so far
+            linked = 0
+        fresh = np.arange(linked, self.count, dtype=np.int32)
+        if allowed is not None or deleted is not None:
+            fresh = among(fresh, allowed, deleted)
+        if search is None or linked == 0:
+            return self._scan.scan(queries, k, fresh, enough, threads)
+        found = search.search(
+            queries,
+            k,
+            ef,
+            candidates=enough,
+            allowed=cut(allowed, linked),
+            deleted=cut(deleted, linked),
+            threads=threads,
         )
+        if len(fresh) == 0:
+            return found
+        return better(found, self._scan.scan(queries, k, fresh, enough, threads), k)
 
     def key_of(self, row: int) -> Key:
         """Who a row is."""

@@ -1,6 +1,6 @@
-"""What goes on beside reads and writes: fresh records become segments, segments are joined under one graph.
+"""What goes on beside reads and writes: fresh records come under a graph and become segments, segments are joined.
 
-Two threads, as a join may take minutes and a seal must not wait for it. What fails is told in `trouble` and tried again
+A thread each, as a join may take minutes, and neither a seal nor the graph of what is written now must wait for it. What fails is told in `trouble` and tried again
 after the next write, or a second: nothing is lost, as the log keeps what is not yet in a segment.
 """
 
@@ -10,12 +10,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from paceline.base.errors import PacelineError, StorageError, StorageFull
-from paceline.vectors.contents import GraphPlan, joined, sealed
+from paceline.vectors.contents import joined, sealed
 from paceline.vectors.files import Files
+from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.join_plan import to_join, to_join_quickly, to_recode, worn_parts
 from paceline.vectors.join_process import JoinInput, JoinJob, JoinProcess
 from paceline.vectors.policy import VectorsPolicy
@@ -28,9 +29,8 @@ from paceline.vectors.wal import Log
 _AGAIN_S: Final = 1.0
 _CALM_S: Final = 3.0
 """Without a new segment so long, segments are joined with care; before, quickly."""
-_QUICK_EF: Final = 64
-"""ef_construction of a graph over fresh records: of 8,192 it takes 0.4 s, a third of 200's, and finds 0.990 with ef 48
-instead of 0.993."""
+_GROWN_AT_ONCE: Final = 256
+"""Fresh rows that come under their graph before searches see it: some 5 ms."""
 
 
 class Upkeep:
@@ -56,10 +56,12 @@ class Upkeep:
         self._process: JoinProcess | None = None
         self.troubles: dict[str, PacelineError] = {}
         """By job, seal or join: why the last try failed."""
+        self._growth = threading.Event()
         self._threads = [
             threading.Thread(target=self._keep_doing, args=(name, job), name=f"vectors-{name}", daemon=True)
             for name, job in (("seal", self._seal), ("join", self._join))
         ]
+        self._threads.append(threading.Thread(target=self._keep_growing, name="vectors-grow", daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -68,6 +70,10 @@ class Upkeep:
         with self._turn:
             self._woken += 1
             self._turn.notify_all()
+
+    def wake_growth(self) -> None:
+        """Fresh records wait for their graph."""
+        self._growth.set()
 
     def wait_for_room(self) -> None:
         """Wait while too many fresh records are not yet files. The seal's error, if it is that which fails."""
@@ -118,6 +124,7 @@ class Upkeep:
             if self._process is not None:
                 self._process.stop()
             self._turn.notify_all()
+        self._growth.set()
         for thread in self._threads:
             thread.join()
 
@@ -133,6 +140,7 @@ class Upkeep:
         return to_recode(self._state.view.sealed, self._state.schema)
 
     def _keep_doing(self, name: str, job: Callable[[], bool]) -> None:
+        _work_patiently()
         while True:
             with self._turn:
                 if self._closing:
@@ -159,6 +167,16 @@ class Upkeep:
                 # Others are notified of this end too; it is no reason for either thread to look again.
                 self._turn.wait_for(lambda: self._closing or woken != self._woken, again_s)  # noqa: B023 - within the turn
 
+    def _keep_growing(self) -> None:
+        _work_patiently()
+        while True:
+            self._growth.wait()
+            self._growth.clear()
+            while not self._closing and self._state.tail.grow(_GROWN_AT_ONCE):
+                pass
+            if self._closing:
+                return
+
     def _seal(self) -> bool:
         """Write the oldest frozen tail as a segment; whether there was one."""
         with self._state.writing:
@@ -169,9 +187,12 @@ class Upkeep:
                 self._publish()
             return False
         live = next(part.live for part in sealed_parts if part.source is frozen.rows)
-        content = (
-            sealed(frozen.rows, self._state.schema, self._quick_plan(len(frozen.rows))) if live else None
-        )
+        if (
+            live and len(self._state.frozen) == 1
+        ):  # with more that wait, a join builds one graph for all of them
+            while frozen.rows.tail.grow(_GROWN_AT_ONCE) and not self._closing:
+                pass
+        content = sealed(frozen.rows, self._state.schema) if live else None
         segment = None if content is None else self._files.write(content)
         with self._state.writing:
             self._state.sealed_as(frozen, segment)
@@ -184,13 +205,6 @@ class Upkeep:
         """Whether records come in, and nobody waits for the last graph."""
         asked = self._wanted or self._awaited
         return not asked and time.monotonic() - self._sealed_at < _CALM_S
-
-    def _quick_plan(self, rows: int) -> GraphPlan | None:
-        """How to build the graph of fresh records: none for few, or while more records wait for the same."""
-        search = self._policy.search
-        if rows < self._policy.upkeep.quick_rows or len(self._state.frozen) > 1:
-            return None
-        return GraphPlan(search.m, min(search.ef_construction, _QUICK_EF), 1, quick=True)
 
     def _publish(self) -> None:
         self._unpublished = True  # so that it is tried again, should it fail
@@ -265,13 +279,12 @@ class Upkeep:
         sources = [(part.source, part.live_rows()) for part in parts]
         taken = [(segment, rows) for segment, rows in sources if isinstance(segment, Segment) and len(rows)]
         total = sum(len(rows) for _, rows in taken)
-        upkeep, search = self._policy.upkeep, self._policy.search
+        upkeep = self._policy.upkeep
         threads = upkeep.threads or max(1, len(os.sched_getaffinity(0)) // 2)
         plan = None
         if total >= upkeep.graph_rows:
-            plan = GraphPlan(search.m, search.ef_construction, threads)
-            if quick:
-                plan = GraphPlan(search.m, min(search.ef_construction, _QUICK_EF), threads, quick=True)
+            made = GraphPlan.of_fresh if quick else GraphPlan.careful
+            plan = made(self._policy, threads)
         if plan is None or total < upkeep.process_rows:
             return self._files.write(joined(taken, self._state.schema, plan))
         folder = self._files.segment_folder(self._files.new_number())
@@ -286,3 +299,13 @@ class Upkeep:
         finally:
             with self._turn:
                 self._process = None
+
+
+def _work_patiently() -> None:
+    """Let this thread, when it wakes, not take the core of one that searches: it gets its share, but later.
+
+    Lower priority would be dangerous: who is not run while it holds the interpreter's lock keeps everybody waiting.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):  # some sandboxes forbid it; nothing depends on it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from paceline.vectors.batch import Batch
 from paceline.vectors.courtesy import give_way
 from paceline.vectors.opening import Opened
 from paceline.vectors.policy import UpkeepPolicy
+
+_WAITING: Final = 64
+"""Fresh rows scanned beside their graph before it is told to grow."""
 
 
 class Writer:
@@ -49,6 +53,8 @@ class Writer:
                 self.freeze()
             elif any(now is not then for now, then in zip(self._state.view.sealed, before, strict=False)):
                 self._upkeep.wake()
+            elif self._state.tail.waiting >= _WAITING:
+                self._upkeep.wake_growth()
         return number
 
     def freeze(self) -> None:

@@ -15,7 +15,10 @@ import numpy as np
 
 from paceline.vectors.compiled.compiler import called, compiled, kept, sources_digest
 from paceline.vectors.compiled.instructions import (
-    dot_pair,
+    dot_fp32,
+    pair_bf16,
+    pair_fp16,
+    pair_int8,
     prefetch,
     read_f32,
     read_i32,
@@ -28,9 +31,13 @@ from paceline.vectors.compiled.instructions import (
 )
 from paceline.vectors.compiled.pool import insert, key_of, place_of, row_of
 from paceline.vectors.compiled.records import (
+    BF16,
     BLOCKS,
     CODE,
     ENTRY,
+    FP16,
+    INT8,
+    KIND,
     LEVEL_OF,
     LEVELS,
     LOCKS,
@@ -48,9 +55,16 @@ from paceline.vectors.compiled.walk import descend, links_of, walk_level, width_
 @compiled
 def _nearness(side: Any, growth: Any, row: int, centre: int) -> float:
     """How near a row is to `centre`: comparable among rows for the same centre (`growing`)."""
-    rows, stride = side[ROWS], side[STRIDE]
-    dot = dot_pair(rows + stride * row, rows + stride * centre, side[BLOCKS])
-    return np.float32(dot) + read_f32(growth[SHIFTS] + 4 * row)
+    one, other, blocks = side[ROWS] + side[STRIDE] * row, side[ROWS] + side[STRIDE] * centre, side[BLOCKS]
+    if side[KIND] == INT8:
+        dot = np.float32(pair_int8(one, other, blocks))
+    elif side[KIND] == FP16:
+        dot = pair_fp16(one, other, blocks)
+    elif side[KIND] == BF16:
+        dot = pair_bf16(one, other, blocks)
+    else:
+        dot = dot_fp32(one, other, blocks)
+    return dot + read_f32(growth[SHIFTS] + 4 * row)
 
 
 @called

@@ -160,8 +160,11 @@ def _bits_step(builder: ir.IRBuilder, row: ir.Value, query: ir.Value, sums: list
     return [_bytes_step(builder, codes, _load(builder, query, _vector(_I8, BLOCK)), sums[0])]
 
 
-def _floats_step(width: int, widen: Callable[[ir.IRBuilder, ir.Value], ir.Value]) -> Step:
-    """Four registers of sixteen elements, `width` bytes each, against float32."""
+Widen = Callable[[ir.IRBuilder, ir.Value], ir.Value]
+
+
+def _floats_step(width: int, widen: Widen, others: int, widen_other: Widen) -> Step:
+    """Four registers of sixteen elements, `width` bytes each, with as many of `others` bytes."""
     part = _vector(_F32, 16)
 
     def step(builder: ir.IRBuilder, row: ir.Value, query: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
@@ -169,7 +172,8 @@ def _floats_step(width: int, widen: Callable[[ir.IRBuilder, ir.Value], ir.Value]
         grown = []
         for i, total in enumerate(sums):
             left = widen(builder, _at(builder, row, 16 * width * i))
-            grown.append(builder.call(fma, [left, _load(builder, _at(builder, query, 64 * i), part), total]))
+            right = widen_other(builder, _at(builder, query, 16 * others * i))
+            grown.append(builder.call(fma, [left, right, total]))
         return grown
 
     return step
@@ -193,16 +197,20 @@ _FLOATS = [_constant(_vector(_F32, 16), 0.0)] * 4
 
 dot_int8 = _dot(types.int32, _INTS, (64, 64), _int8_step)
 """Unsigned bytes with signed bytes: exact."""
-dot_pair = _dot(types.int32, _INTS, (64, 64), _pair_step)
+pair_int8 = _dot(types.int32, _INTS, (64, 64), _pair_step)
 """Unsigned bytes with others, each less 128: exact."""
 dot_bits = _dot(types.int32, _INTS, (8, 64), _bits_step)
 """The sum of those signed bytes whose bit is set: exact."""
-dot_fp16 = _dot(types.float32, _FLOATS, (128, 256), _floats_step(2, _from_f16))
+dot_fp16 = _dot(types.float32, _FLOATS, (128, 256), _floats_step(2, _from_f16, 4, _from_f32))
 """float16 with float32."""
-dot_bf16 = _dot(types.float32, _FLOATS, (128, 256), _floats_step(2, _from_bf16))
+dot_bf16 = _dot(types.float32, _FLOATS, (128, 256), _floats_step(2, _from_bf16, 4, _from_f32))
 """bfloat16 with float32."""
-dot_fp32 = _dot(types.float32, _FLOATS, (256, 256), _floats_step(4, _from_f32))
+dot_fp32 = _dot(types.float32, _FLOATS, (256, 256), _floats_step(4, _from_f32, 4, _from_f32))
 """float32 with float32."""
+pair_fp16 = _dot(types.float32, _FLOATS, (128, 128), _floats_step(2, _from_f16, 2, _from_f16))
+"""float16 with float16."""
+pair_bf16 = _dot(types.float32, _FLOATS, (128, 128), _floats_step(2, _from_bf16, 2, _from_bf16))
+"""bfloat16 with bfloat16."""
 
 
 def _read(kind: types.Type, element: ir.Type) -> Any:
