@@ -7,6 +7,7 @@ whatever the filter.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,13 +19,14 @@ from paceline.vectors.codes import Coded
 from paceline.vectors.compiled.walk import search_graph
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.graph import Graph, Ints
-from paceline.vectors.memory import Memory
+from paceline.vectors.memory import Memory, Wanted
 from paceline.vectors.metric import Floats
 from paceline.vectors.searched import (
     CANDIDATES,
+    Asked,
     Results,
+    check_masks,
     checked_counts,
-    checked_masks,
     checked_queries,
     empty_results,
     in_parts,
@@ -77,18 +79,13 @@ class GraphSearch:
         """
         checked_counts(k, candidates)
         asked = checked_queries(queries, self.coded)
-        masks = checked_masks(allowed, deleted, len(self.graph))
-        if allowed is None and deleted is None and len(self.graph):
-            return self.walk(asked, k, ef, candidates, threads)
+        check_masks(allowed, deleted, len(self.graph))
         if len(self.graph) == 0:
             return empty_results(len(asked), k)
-        final = candidates if self.rescore is not None else 0
-        need, room, good = 0, max(ef, k, final), len(self.graph)
-        if allowed is not None or deleted is not None:
-            good = self._good(allowed, deleted)
-            need = min(good, max(k, final))
-            room = min(max(room, 2 * need * len(self.graph) // max(1, good)), max(room, most or _ROOM_MOST))
-        steps = max(ef, need * len(self.graph) // max(1, good))
+        if allowed is None and deleted is None:
+            return self.walk(asked, k, ef, candidates, threads)
+        good, final = self._good(allowed, deleted), candidates if self.rescore is not None else 0
+        steps = max(ef, min(good, max(k, final)) * len(self.graph) // max(1, good))
         if (
             plan == "scan"
             or good == 0
@@ -97,58 +94,91 @@ class GraphSearch:
             return self.exact.search(
                 asked, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
-        ids, scores, short = self._walked(asked, k, (max(ef, k), room, need, final), masks, threads)
-        if need and plan == "auto" and short.any():
+        ids, scores, short = self._masked(
+            asked, k, ef, good, final=final, allowed=allowed, deleted=deleted, most=most, threads=threads
+        )
+        if plan == "auto" and short.any():
             again = np.flatnonzero(short)
             ids[again], scores[again] = self.exact.search(
                 asked[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
         return ids, scores
 
-    def walk(self, asked: Floats, k: int, ef: int, candidates: int = CANDIDATES, threads: int = 1) -> Results:
+    def walk(
+        self, queries: Floats, k: int, ef: int, candidates: int = CANDIDATES, threads: int = 1
+    ) -> Results:
         """The best `k` rows of a graph that has some, nothing forbidden; for callers that have checked all of it."""
         final = candidates if self.rescore is not None else 0
-        return self._walked(asked, k, (max(ef, k), max(ef, k, final), 0, final), (0, 0), threads)[:2]
+        ids, scores, _ = self._walked(queries, Wanted(max(ef, k), max(ef, k, final), 0, final, k), threads)
+        return ids, scores
 
-    def _walked(
+    def walk_masked(  # noqa: PLR0913 - keywords
         self,
-        asked: Floats,
+        queries: Floats,
         k: int,
-        reach: tuple[int, int, int, int],
-        masks: tuple[int, int],
+        ef: int,
+        *,
+        candidates: int,
+        allowed: Bitmap,
+        deleted: Bitmap | None,
+        passing: int,
+        most: int,
+        threads: int,
+    ) -> Results:
+        """As `search` by the plan "walk", for callers that have checked all of it; `passing` rows are `allowed`."""
+        good = passing if deleted is None else self._good(allowed, deleted)
+        if good == 0:
+            return empty_results(len(queries), k)
+        final = candidates if self.rescore is not None else 0
+        ids, scores, _ = self._masked(
+            queries, k, ef, good, final=final, allowed=allowed, deleted=deleted, most=most, threads=threads
+        )
+        return ids, scores
+
+    def _masked(  # noqa: PLR0913 - keywords
+        self,
+        queries: Floats,
+        k: int,
+        ef: int,
+        good: int,
+        *,
+        final: int,
+        allowed: Bitmap | None,
+        deleted: Bitmap | None,
+        most: int,
         threads: int,
     ) -> tuple[Ints, Floats, NDArray[np.int8]]:
-        """Rows and scores (q, k), and which queries came short; `reach`: ef, room, need, final (`Memory.ask`)."""
-        turned = self.coded.coder.turned(asked)
-        ids, scores = np.empty((len(asked), k), np.int32), np.empty((len(asked), k), np.float32)
-        short = np.zeros(len(asked), np.int8)
-        ef, room, need, final = reach
+        """By a walk that holds more rows the fewer are `good`: rows, scores, and which queries came short."""
+        need, room = min(good, max(k, final)), max(ef, k, final)
+        room = min(max(room, 2 * need * len(self.graph) // good), max(room, most or _ROOM_MOST))
+        masks = (0 if bitmap is None else bitmap.ctypes.data for bitmap in (allowed, deleted))
+        return self._walked(queries, Wanted(max(ef, k), room, need, final, k, *masks), threads)
 
-        def part(which: slice) -> None:
-            memory = self._memory()
-            memory.ask(ef=ef, room=room, need=need, final=final, top=k, masks=masks)
-            search_graph(
-                self._graph,
-                self._sides,
-                memory.request,
-                memory.states[0],
-                turned[which],
-                asked[which],
-                ids[which],
-                scores[which],
-                short[which],
-            )
-            self._free.append(memory)
+    def _walked(self, queries: Floats, wanted: Wanted, threads: int) -> tuple[Ints, Floats, NDArray[np.int8]]:
+        """Rows and scores (q, k), and which queries came short (q,); the bitmaps outlive the call."""
+        asked = Asked.of(queries, self.coded.coder, wanted.top)
+        in_parts(partial(self._search, wanted), asked, threads)
+        return asked.rows, asked.scores, asked.short
 
-        in_parts(part, len(asked), threads)
-        return ids, scores, short
-
-    def _memory(self) -> Memory:
-        """A free one; there come to be as many as threads search at once."""
+    def _search(self, wanted: Wanted, asked: Asked) -> None:
+        """Write the results, on this thread."""
         try:
-            return self._free.pop()
-        except IndexError:
-            return Memory(len(self.graph), self._coders)
+            memory = self._free.pop()
+        except IndexError:  # there come to be as many as threads search at once
+            memory = Memory(len(self.graph), self._coders)
+        memory.ask(wanted)
+        search_graph(
+            self._graph,
+            self._sides,
+            memory.request,
+            memory.states[0],
+            asked.turned,
+            asked.plain,
+            asked.rows,
+            asked.scores,
+            asked.short,
+        )
+        self._free.append(memory)
 
     def _good(self, allowed: Bitmap | None, deleted: Bitmap | None) -> int:
         """Rows that may be returned."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -58,7 +58,7 @@ class Passing(msgspec.Struct, gc=False):
     """False once it had to make room for others."""
 
 
-class _Ask(NamedTuple):
+class _Ask(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One checked call of `Planner.search`."""
 
     queries: Floats
@@ -108,21 +108,37 @@ class Planner:
         checked_counts(k, candidates)
         check_masks(allowed, deleted, count)
         asked = checked_queries(queries, under.coded)
-        ask = _Ask(asked, k, candidates, allowed, deleted, threads, self.passing(allowed))
-        need = max(k, NEED, candidates if under.rescore is not None else 0)
-        steps = self._steps(ask.passing, ef, need, len(asked))
-        return self._scanned(ask, asked) if steps == 0 else self._walked(ask, ef, need, steps)
+        return self.planned(
+            asked, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+        )
+
+    def planned(  # noqa: PLR0913 - keywords
+        self,
+        queries: Floats,
+        k: int,
+        ef: int,
+        *,
+        candidates: int,
+        allowed: Bitmap,
+        deleted: Bitmap | None,
+        threads: int,
+    ) -> Results:
+        """As `search` of a graph that has rows, with a filter; for callers that have checked all of it."""
+        ask = _Ask(queries, k, candidates, allowed, deleted, threads, self.passing(allowed))
+        need = max(k, NEED, candidates if self.graph_search.rescore is not None else 0)
+        steps = self._steps(ask.passing, ef, need, len(queries))
+        return self._scanned(ask, queries) if steps == 0 else self._walked(ask, ef, need, steps)
 
     def _walked(self, ask: _Ask, ef: int, need: int, steps: int) -> Results:
         """By walks of so many steps at most, and by scans for the queries whose walk came short."""
-        rows, scores = self.graph_search.search(
+        rows, scores = self.graph_search.walk_masked(
             ask.queries,
             need,
             ef,
             candidates=ask.candidates,
             allowed=ask.allowed,
             deleted=ask.deleted,
-            plan="walk",
+            passing=ask.passing.count,
             most=steps,
             threads=ask.threads,
         )
@@ -170,12 +186,12 @@ class Planner:
         """How long to walk before a scan; 0 to scan at once."""
         if passing.count <= need:
             return 0
-        costs, count = self.costs, len(self.graph_search.graph)
+        costs = self.costs
         scan = costs.scan(passing.count, queries)
-        expected = max(ef, need * count / passing.count)
         budget = min(costs.steps_within(scan), MOST_STEPS)
         if budget < ef:
             return 0
+        expected = max(ef, need * len(self.graph_search.graph) / passing.count)
         with self._lock:
             passing.queries += queries
             guess = 1.0 if expected > budget else 0.0

@@ -216,7 +216,11 @@ class Segment:
             )
         if allowed is None and deleted is None:
             return self._planner.graph_search.walk(queries, k, ef, candidates, threads)
-        return self._planner.search(
+        if allowed is None:
+            return self._planner.graph_search.search(
+                queries, k, ef, candidates=candidates, deleted=deleted, threads=threads
+            )
+        return self._planner.planned(
             queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
         )
 
