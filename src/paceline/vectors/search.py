@@ -110,14 +110,12 @@ def _search_part(part: Part, queries: Floats, reach: Reach, live: int) -> Result
 
 
 def allowed_rows(part: Part, namespace: str, wanted: Filter | None) -> Bitmap | bool:
-    """The rows of a part in a namespace that pass a filter, deleted ones too; True for all, False for none."""
+    """The rows of a part in a namespace that pass a filter, deleted ones too; True for all, False for none at a glance."""
     here = part.source.in_namespace(namespace)
     if here is False or wanted is None:
         return here
     passing = part.source.passing(wanted)
-    if here is not True:
-        passing = passing & here
-    return passing if passing.any() else False
+    return passing if here is True else passing & here
 
 
 def live_rows(part: Part, namespace: str, wanted: Filter | None) -> list[int]:
