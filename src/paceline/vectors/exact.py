@@ -5,7 +5,6 @@ The plan for few, fresh or selected rows, and, on float32, the truth that others
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -76,15 +75,15 @@ class ExactSearch:
         final = min(candidates, self._count) if self.rescore is not None else 0
         wanted = Wanted(ef=0, room=max(final, k), need=0, final=final, top=k)
         asked = Asked.of(queries, self.coded.coder, k)
-        in_parts(partial(self._scan, wanted, chosen), asked, threads)
+        in_parts(self._scan, (wanted, chosen), asked, threads)
         return asked.rows, asked.scores
 
-    def _scan(self, wanted: Wanted, chosen: NDArray[np.int32] | None, asked: Asked) -> None:
-        """Write the results, on this thread."""
-        count = len(asked.plain)
+    def _scan(self, how: tuple[Wanted, NDArray[np.int32] | None], asked: Asked) -> None:
+        """Write the results, of the rows chosen, on this thread."""
+        (wanted, chosen), count = how, len(asked.plain)
         if count > _QUERIES_AT_ONCE:
             for start in range(0, count, _QUERIES_AT_ONCE):
-                self._scan(wanted, chosen, asked.part(slice(start, start + _QUERIES_AT_ONCE)))
+                self._scan(how, asked.part(slice(start, start + _QUERIES_AT_ONCE)))
             return
         at_once = 1 if count == 1 else _QUERIES_AT_ONCE
         free = self._free[at_once]

@@ -113,7 +113,7 @@ class CheckedFilters:
         self._kept: OrderedDict[bytes, Filter] = OrderedDict()
         self._lock = threading.Lock()  # of `_kept`
 
-    def of(self, wanted: Mapping[str, Any]) -> Filter:
+    def of(self, wanted: Any) -> Filter:
         """The filter of a JSON object. InvalidRequest as of `Filter.parse` and `Filter.check`."""
         try:
             packed = marshal.dumps(wanted, _PACKING)
@@ -132,7 +132,7 @@ class CheckedFilters:
                     self._kept.popitem(last=False)
         return made
 
-    def _checked(self, wanted: Mapping[str, Any]) -> Filter:
+    def _checked(self, wanted: Any) -> Filter:
         parsed = Filter.parse(wanted)
         parsed.check(self.types)
         return parsed

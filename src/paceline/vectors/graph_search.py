@@ -7,7 +7,6 @@ whatever the filter.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -157,7 +156,7 @@ class GraphSearch:
     def _walked(self, queries: Floats, wanted: Wanted, threads: int) -> tuple[Ints, Floats, NDArray[np.int8]]:
         """Rows and scores (q, k), and which queries came short (q,); the bitmaps outlive the call."""
         asked = Asked.of(queries, self.coded.coder, wanted.top)
-        in_parts(partial(self._search, wanted), asked, threads)
+        in_parts(self._search, wanted, asked, threads)
         return asked.rows, asked.scores, asked.short
 
     def _search(self, wanted: Wanted, asked: Asked) -> None:

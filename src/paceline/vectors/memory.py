@@ -47,6 +47,7 @@ class Memory:
         code_bytes = 4 * of.BLOCK * max(coder.blocks for coder in coders)
         self._codes = aligned_rows(2 * queries, code_bytes)
         self._pool: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._wanted = self.request.data
         self.request[of.TOUCHED] = self._touched.ctypes.data
         self.request[of.VISITED] = self._visited.ctypes.data
         self.request[of.ORDERS] = self._orders.ctypes.data
@@ -60,7 +61,7 @@ class Memory:
             self._pool = np.zeros(room, np.int64)
             self.request[of.POOL] = self._pool.ctypes.data
         _WANTED.pack_into(
-            self.request,
+            self._wanted,
             0,
             wanted.ef,
             wanted.room,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import Any, Final, Self
+from functools import lru_cache, partial
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from paceline.vectors.codes import Coded, Coder
 from paceline.vectors.memory import ORDERS_AT_ONCE
 from paceline.vectors.metric import Floats, checked, is_one_sound
 
+How = TypeVar("How")
 Results = tuple[NDArray[np.int32], Floats]
 """Rows (q, k), best first, -1 where there are no more; their scores (q, k), minus infinity there."""
 
@@ -99,15 +100,13 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="vectors")
 
 
-def in_parts(search: Callable[[Asked], None], asked: Asked, threads: int) -> None:
-    """Call `search` for parts of the queries on `threads` threads; parts are small, so that none is waited for long."""
+def in_parts(search: Callable[[How, Asked], None], how: How, asked: Asked, threads: int) -> None:
+    """Call `search` with `how` for parts of the queries on `threads` threads; they are small: none is waited for long."""
     queries = len(asked.plain)
     if threads <= 1 or queries <= 1:
-        search(
-            asked
-        )  # as they are: for one query the parts of arrays would cost as much as a hundred rows' scores
+        search(how, asked)  # whole: parts of one query's arrays cost as much as the scores of a hundred rows
         return
     size = max(1, queries // (4 * threads))
     parts = [asked.part(slice(start, start + size)) for start in range(0, queries, size)]
-    for _ in _threads(threads).map(search, parts):
+    for _ in _threads(threads).map(partial(search, how), parts):
         pass

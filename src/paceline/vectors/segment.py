@@ -230,6 +230,10 @@ class Segment:
 
     def ids_of(self, rows: Sequence[int]) -> list[str]:
         """The ids of rows."""
+        if len(rows) > 1:
+            # Mostly they are in no cache: asked for in one step the memory fetches them side by side, in the loop of
+            # `texts` it would one after another.
+            self.ids.octets.take(self.ids.at.take(rows))
         return self.ids.texts(rows)
 
     def find(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
