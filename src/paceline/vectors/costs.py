@@ -39,7 +39,9 @@ class Costs(msgspec.Struct, frozen=True):
     def measured(cls, search: GraphSearch) -> Self:
         """By a few searches for the segment's own vectors: some 20 ms. The segment has a row at least."""
         draw = np.random.default_rng(len(search.coded))
-        cls._measured(search, draw)  # of a memory map that was not read yet each page costs as much as ten rows
+        cls._measured(
+            search, draw
+        )  # of a memory map that was not read yet each page costs as much as ten rows
         return cls._measured(search, draw)
 
     @classmethod

@@ -83,25 +83,18 @@ class GraphSearch:
             return empty_results(len(asked), k)
         if allowed is None and deleted is None:
             return self.walk(asked, k, ef, candidates, threads)
-        good, final = self._good(allowed, deleted), candidates if self.rescore is not None else 0
-        steps = max(ef, min(good, max(k, final)) * len(self.graph) // max(1, good))
-        if (
-            plan == "scan"
-            or good == 0
-            or (plan == "auto" and good <= _SCANNED_A_STEP * steps and good < len(self.graph))
-        ):
-            return self.exact.search(
-                asked, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
-            )
-        ids, scores, short = self._masked(
-            asked, k, ef, good, final=final, allowed=allowed, deleted=deleted, most=most, threads=threads
+        return self.masked(
+            asked,
+            k,
+            ef,
+            candidates=candidates,
+            allowed=allowed,
+            deleted=deleted,
+            good=self._good(allowed, deleted),
+            plan=plan,
+            most=most,
+            threads=threads,
         )
-        if plan == "auto" and short.any():
-            again = np.flatnonzero(short)
-            ids[again], scores[again] = self.exact.search(
-                asked[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
-            )
-        return ids, scores
 
     def walk(
         self, queries: Floats, k: int, ef: int, candidates: int = CANDIDATES, threads: int = 1
@@ -111,47 +104,42 @@ class GraphSearch:
         ids, scores, _ = self._walked(queries, Wanted(max(ef, k), max(ef, k, final), 0, final, k), threads)
         return ids, scores
 
-    def walk_masked(  # noqa: PLR0913 - keywords
+    def masked(  # noqa: PLR0913 - keywords
         self,
         queries: Floats,
         k: int,
         ef: int,
         *,
         candidates: int,
-        allowed: Bitmap,
-        deleted: Bitmap | None,
-        passing: int,
-        most: int,
-        threads: int,
-    ) -> Results:
-        """As `search` by the plan "walk", for callers that have checked all of it; `passing` rows are `allowed`."""
-        good = passing if deleted is None else self._good(allowed, deleted)
-        if good == 0:
-            return empty_results(len(queries), k)
-        final = candidates if self.rescore is not None else 0
-        ids, scores, _ = self._masked(
-            queries, k, ef, good, final=final, allowed=allowed, deleted=deleted, most=most, threads=threads
-        )
-        return ids, scores
-
-    def _masked(  # noqa: PLR0913 - keywords
-        self,
-        queries: Floats,
-        k: int,
-        ef: int,
-        good: int,
-        *,
-        final: int,
         allowed: Bitmap | None,
         deleted: Bitmap | None,
-        most: int,
-        threads: int,
-    ) -> tuple[Ints, Floats, NDArray[np.int8]]:
-        """By a walk that holds more rows the fewer are `good`: rows, scores, and which queries came short."""
+        good: int,
+        plan: Plan = "auto",
+        most: int = 0,
+        threads: int = 1,
+    ) -> Results:
+        """As `search`, for callers that have checked all of it and counted the `good` rows, which may be returned."""
+        count, final = len(self.graph), candidates if self.rescore is not None else 0
         need, room = min(good, max(k, final)), max(ef, k, final)
-        room = min(max(room, 2 * need * len(self.graph) // good), max(room, most or _ROOM_MOST))
+        steps = max(ef, need * count // max(1, good))
+        if (
+            plan == "scan"
+            or good == 0
+            or (plan == "auto" and good <= _SCANNED_A_STEP * steps and good < count)
+        ):
+            return self.exact.search(
+                queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+            )
+        room = min(max(room, 2 * need * count // good), max(room, most or _ROOM_MOST))
         masks = (0 if bitmap is None else bitmap.ctypes.data for bitmap in (allowed, deleted))
-        return self._walked(queries, Wanted(max(ef, k), room, need, final, k, *masks), threads)
+        wanted = Wanted(max(ef, k), room, need, final, k, *masks)
+        ids, scores, short = self._walked(queries, wanted, threads)
+        again = np.flatnonzero(short) if plan == "auto" else ()
+        if len(again):
+            ids[again], scores[again] = self.exact.search(
+                queries[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+            )
+        return ids, scores
 
     def _walked(self, queries: Floats, wanted: Wanted, threads: int) -> tuple[Ints, Floats, NDArray[np.int8]]:
         """Rows and scores (q, k), and which queries came short (q,); the bitmaps outlive the call."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from paceline.base.errors import StorageDamaged
 from paceline.vectors.array_folder import Arrays, Files, check_arrays, map_arrays, write_arrays
-from paceline.vectors.bitmap import Bitmap, bitmap_of
+from paceline.vectors.bitmap import Bitmap, bitmap_of, size_of
 from paceline.vectors.codes import Coded, Coder, CoderShape
 from paceline.vectors.columns import Columns
 from paceline.vectors.directory import Directory
@@ -151,6 +151,8 @@ class Segment:
             self._planner = Planner(GraphSearch(self.graph, self.coded, rescore))
         self.columns = Columns.from_arrays(_under("columns", arrays))
         self._namespace_masks: dict[int, Bitmap] = {}
+        self._deleted: tuple[Bitmap | None, int] = (None, 0)
+        """The bitmap of deleted rows that was counted last, and their number; replaced as one."""
         self._lock = threading.Lock()  # protects `_namespace_masks`
 
     @classmethod
@@ -217,12 +219,29 @@ class Segment:
         if allowed is None and deleted is None:
             return self._planner.graph_search.walk(queries, k, ef, candidates, threads)
         if allowed is None:
-            return self._planner.graph_search.search(
-                queries, k, ef, candidates=candidates, deleted=deleted, threads=threads
+            assert deleted is not None
+            good = len(self) - self._size_of(deleted)
+            return self._planner.graph_search.masked(
+                queries,
+                k,
+                ef,
+                candidates=candidates,
+                allowed=None,
+                deleted=deleted,
+                good=good,
+                threads=threads,
             )
         return self._planner.planned(
             queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
         )
+
+    def _size_of(self, deleted: Bitmap) -> int:
+        """How many rows are deleted: counted anew only if it is another bitmap, as those of a view do not change."""
+        counted, size = self._deleted
+        if counted is not deleted:
+            size = size_of(deleted)
+            self._deleted = (deleted, size)
+        return size
 
     def key_of(self, row: int) -> Key:
         """Who a row is."""
