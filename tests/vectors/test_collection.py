@@ -89,6 +89,19 @@ def test_a_filter_on_a_field_that_nobody_has_is_told(tmp_path: Path) -> None:
         collection.query(vector(0), 1, filter={"nn": 3})
 
 
+def test_a_filter_is_checked_against_what_is_there_now(tmp_path: Path) -> None:
+    """A field that nobody had may come with the next record, and what was found before is no answer for later."""
+    with filled(tmp_path / "c", 4) as collection:
+        with pytest.raises(InvalidRequest):
+            ids_of(collection, filter={"lead": "Ann"})
+        collection.upsert([Record("new", vector(7), {"lead": "Ann"})])
+
+        assert ids_of(collection, filter={"lead": "Ann"}) == ["new"]
+        collection.delete(["new"])
+        assert ids_of(collection, filter={"lead": "Ann"}) == []
+        assert collection.records == 4
+
+
 def test_deleting_by_filter_and_by_id_tells_how_many_there_were(tmp_path: Path) -> None:
     with filled(tmp_path / "c", 100) as collection:
         assert collection.delete(filter={"n": {"$lt": 10}}) == 10

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from paceline.base.errors import InvalidRequest
-from paceline.vectors.filters import DEEPEST, MOST_TESTS, MOST_VALUES, Filter
+from paceline.vectors.filters import DEEPEST, MOST_TESTS, MOST_VALUES, CheckedFilters, Filter
 
 RECORD = {"genre": "drama", "year": 1999, "stars": 4.5, "seen": True, "tags": ["slow", "long"]}
 
@@ -163,3 +164,41 @@ def test_numbers_may_be_compared_with_numbers_of_the_other_kind() -> None:
 
     with pytest.raises(InvalidRequest, match="no record has metadata yet"):
         Filter.parse({"year": 1}).check({})
+
+
+def test_a_filter_asked_again_is_not_parsed_again() -> None:
+    """An equal object is enough; one that is no dictionary is parsed each time, to the same meaning."""
+    filters = CheckedFilters({"year": {"int"}})
+    first = filters.of({"year": {"$gte": 1990}})
+
+    assert filters.of({"year": {"$gte": 1990}}) is first
+    assert filters.of(MappingProxyType({"year": {"$gte": 1990}})).key == first.key
+
+
+def test_values_that_python_calls_equal_are_told_apart() -> None:
+    """1 and true are not the same in JSON."""
+    filters = CheckedFilters({"seen": {"bool", "int"}})
+
+    assert filters.of({"seen": 1}).matches({"seen": 1})
+    assert not filters.of({"seen": True}).matches({"seen": 1})
+
+
+def test_a_wrong_filter_is_told_each_time() -> None:
+    """Whether it is malformed or asks for a field that is not there."""
+    filters = CheckedFilters({"year": {"int"}})
+
+    for wanted in ({"genre": "drama"}, {"year": {"$near": 1}}, ["year"], {"year": {1999}}) * 2:
+        with pytest.raises(InvalidRequest):
+            filters.of(wanted)
+    assert len(filters._kept) == 0
+
+
+def test_filters_kept_are_few_and_small() -> None:
+    """The latest 128, and none of more than 4 KiB."""
+    filters = CheckedFilters({"year": {"int"}})
+    for year in range(300):
+        filters.of({"year": year})
+    filters.of({"year": {"$in": list(range(2000))}})
+
+    assert len(filters._kept) == 128
+    assert filters.of({"year": 299}) is filters.of({"year": 299})

@@ -150,6 +150,20 @@ def test_filters_kept_are_bounded(search: GraphSearch) -> None:
     assert planner._rows_bytes == 128 * 40 * 4
 
 
+def test_rows_deleted_between_two_queries_are_not_found(search: GraphSearch) -> None:
+    """What was left of the filter's rows before is not taken for what is left now."""
+    mask, planner = np.random.default_rng(3).random(COUNT) < 0.01, Planner(search, SCANS_ARE_CHEAP)
+    for share in (0.0, 0.5, 0.5, 1.0, 0.2):
+        deleted = np.random.default_rng(4).random(COUNT) < share
+
+        found, _ = planner.search(QUERIES, 10, 100, allowed=bitmap_of(mask), deleted=bitmap_of(deleted))
+
+        assert recall(found, truth(mask & ~deleted)) > 0.99 or share == 1.0
+        assert not np.isin(found[found >= 0], np.flatnonzero(deleted)).any()
+    passing = planner.passing(bitmap_of(mask))
+    assert planner._rows_bytes == passing.held_bytes == 4 * (mask.sum() + (mask & ~deleted).sum())
+
+
 def test_costs_are_measured_and_grow_with_the_work(search: GraphSearch) -> None:
     """In seconds, above zero; longer walks and scans cost more."""
     costs = Costs.measured(search)

@@ -30,7 +30,7 @@ from paceline.vectors.disk import made_folder
 from paceline.vectors.files import Files
 from paceline.vectors.filters import Filter
 from paceline.vectors.incoming import Incoming, learned
-from paceline.vectors.metadata import Types, merged_types
+from paceline.vectors.metadata import Types
 from paceline.vectors.metric import Floats
 from paceline.vectors.opening import Opened, open_folder
 from paceline.vectors.policy import Schema, VectorsPolicy
@@ -272,11 +272,7 @@ class Collection:
         return search_words(self._texts, view, wanted)
 
     def _filter(self, wanted: Mapping[str, Any] | Filter, view: View) -> Filter:
-        if isinstance(wanted, Filter):
-            return wanted
-        parsed = Filter.parse(wanted)
-        parsed.check(merged_types(part.source.types for part in view.parts))
-        return parsed
+        return wanted if isinstance(wanted, Filter) else view.filters.of(wanted)
 
     def all_keys(self) -> Iterator[Key]:
         """Namespace and id of every record, as of now, in no order."""
@@ -292,7 +288,7 @@ class Collection:
     @property
     def types(self) -> Types:
         """Fields of the metadata, and the kinds of their values."""
-        return merged_types(part.source.types for part in self._view().parts)
+        return self._view().types
 
     @property
     def version(self) -> int:

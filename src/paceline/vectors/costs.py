@@ -20,6 +20,8 @@ from paceline.vectors.metric import Floats
 _QUERIES: Final = 24
 _TOGETHER: Final = 16
 _ROWS: Final = (64, 2048)
+_ROWS_OF: Final = 1 << 18
+"""The first rows, of which those scanned are drawn: more than any cache holds, few enough to be in memory afterwards."""
 _STEPS: Final = (32, 160)
 
 
@@ -35,9 +37,16 @@ class Costs(msgspec.Struct, frozen=True):
 
     @classmethod
     def measured(cls, search: GraphSearch) -> Self:
-        """By a few searches for the segment's own vectors: some 10 ms. The segment has a row at least."""
-        count = len(search.coded)
-        draw = np.random.default_rng(count)
+        """By a few searches for the segment's own vectors: some 20 ms. The segment has a row at least."""
+        draw = np.random.default_rng(len(search.coded))
+        cls._measured(
+            search, draw
+        )  # of a memory map that was not read yet each page costs as much as ten rows
+        return cls._measured(search, draw)
+
+    @classmethod
+    def _measured(cls, search: GraphSearch, draw: np.random.Generator) -> Self:
+        count = min(len(search.coded), _ROWS_OF)
         own: Floats = search.coded.coder.decode(search.coded.rows[draw.integers(0, count, _QUERIES)])
         own += np.float32(1e-3)  # no query of zeros, which has no cosine
 

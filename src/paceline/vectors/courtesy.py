@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -21,13 +20,13 @@ _under_way: list[None] = []
 """One for each search; appending and removing are single steps of the interpreter."""
 
 
-@contextmanager
-def going_first() -> Iterator[None]:
-    """Others give way while the block runs."""
-    _under_way.append(None)
-    try:
-        yield
-    finally:
+class going_first:  # noqa: N801 - reads as what it does: with going_first()
+    """Others give way while the block runs. A class, as it enters and leaves in a quarter of a generator's time."""
+
+    def __enter__(self) -> None:
+        _under_way.append(None)
+
+    def __exit__(self, *_: object) -> None:
         _under_way.pop()
 
 

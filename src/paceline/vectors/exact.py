@@ -14,10 +14,11 @@ from paceline.base.errors import InvalidRequest
 from paceline.vectors.bitmap import Bitmap, among, rows_of
 from paceline.vectors.codes import Coded
 from paceline.vectors.compiled.scan import scan_rows
-from paceline.vectors.memory import Memory
+from paceline.vectors.memory import Memory, Wanted
 from paceline.vectors.metric import Floats, Metric, entered, scores
 from paceline.vectors.searched import (
     CANDIDATES,
+    Asked,
     Results,
     check_masks,
     checked_counts,
@@ -38,6 +39,7 @@ class ExactSearch:
         self.coded = coded
         self.rescore = rescore
         fine = coded if rescore is None else rescore
+        self._count = len(coded)
         self._sides = np.stack([coded.side(), fine.side()])
         self._coders = (coded.coder, fine.coder)
         self._free: dict[int, list[Memory]] = {1: [], _QUERIES_AT_ONCE: []}
@@ -55,54 +57,54 @@ class ExactSearch:
     ) -> Results:
         """The best `k` of all rows, or of those in `allowed` and `rows`, without those in `deleted`."""
         checked_counts(k, candidates)
-        asked = checked_queries(queries, self.coded)
-        check_masks(allowed, deleted, len(self.coded))
-        return self.scan(asked, k, self._chosen(allowed, deleted, rows), candidates, threads)
+        checked = checked_queries(queries, self.coded)
+        check_masks(allowed, deleted, self._count)
+        return self.scan(checked, k, self._chosen(allowed, deleted, rows), candidates, threads)
 
     def scan(
         self,
-        asked: Floats,
+        queries: Floats,
         k: int,
         chosen: NDArray[np.int32] | None,
         candidates: int = CANDIDATES,
         threads: int = 1,
     ) -> Results:
         """The best `k` of the `chosen` rows (None: all), as `search`; for callers that have checked all of it."""
-        if len(self.coded) == 0 or (chosen is not None and len(chosen) == 0):
-            return empty_results(len(asked), k)
-        ids, found = np.empty((len(asked), k), np.int32), np.empty((len(asked), k), np.float32)
-        final = min(candidates, len(self.coded)) if self.rescore is not None else 0
-        turned = self.coded.coder.turned(asked)
+        if self._count == 0 or (chosen is not None and len(chosen) == 0):
+            return empty_results(len(queries), k)
+        final = min(candidates, self._count) if self.rescore is not None else 0
+        wanted = Wanted(ef=0, room=max(final, k), need=0, final=final, top=k)
+        asked = Asked.of(queries, self.coded.coder, k)
+        in_parts(self._scan, (wanted, chosen), asked, threads)
+        return asked.rows, asked.scores
 
-        def part(which: slice) -> None:
-            for start in range(which.start, which.stop, _QUERIES_AT_ONCE):
-                one = slice(start, min(which.stop, start + _QUERIES_AT_ONCE))
-                memory = self._memory(1 if one.stop - start == 1 else _QUERIES_AT_ONCE)
-                memory.ask(ef=0, room=max(final, k), need=0, final=final, top=k, masks=(0, 0))
-                scan_rows(
-                    self._sides,
-                    memory.request,
-                    memory.states,
-                    memory.counts,
-                    len(self.coded) if chosen is None else 0,
-                    _NO_ROWS if chosen is None else chosen,
-                    turned[one],
-                    asked[one],
-                    ids[one],
-                    found[one],
-                )
-                self._free[len(memory.counts)].append(memory)
-
-        in_parts(part, len(asked), threads)
-        return ids, found
-
-    def _memory(self, queries: int) -> Memory:
-        """A free one; there come to be as many as threads search at once."""
-        free = self._free[queries]
+    def _scan(self, how: tuple[Wanted, NDArray[np.int32] | None], asked: Asked) -> None:
+        """Write the results, of the rows chosen, on this thread."""
+        (wanted, chosen), count = how, len(asked.plain)
+        if count > _QUERIES_AT_ONCE:
+            for start in range(0, count, _QUERIES_AT_ONCE):
+                self._scan(how, asked.part(slice(start, start + _QUERIES_AT_ONCE)))
+            return
+        at_once = 1 if count == 1 else _QUERIES_AT_ONCE
+        free = self._free[at_once]
         try:
-            return free.pop()
-        except IndexError:
-            return Memory(0, self._coders, queries)
+            memory = free.pop()
+        except IndexError:  # there come to be as many as threads search at once
+            memory = Memory(0, self._coders, at_once)
+        memory.ask(wanted)
+        scan_rows(
+            self._sides,
+            memory.request,
+            memory.states,
+            memory.counts,
+            self._count if chosen is None else 0,
+            _NO_ROWS if chosen is None else chosen,
+            asked.turned,
+            asked.plain,
+            asked.rows,
+            asked.scores,
+        )
+        free.append(memory)
 
     def _chosen(
         self, allowed: Bitmap | None, deleted: Bitmap | None, rows: NDArray[np.int32] | None

@@ -8,6 +8,9 @@ whether one of them is equal.
 from __future__ import annotations
 
 import difflib
+import marshal
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final, cast
@@ -35,6 +38,11 @@ MOST_VALUES: Final = 10_000
 """In all lists of a filter together."""
 DEEPEST: Final = 32
 _FIELDS_SHOWN: Final = 12
+_KEPT: Final = 128
+_LARGEST_KEPT: Final = 4096
+"""Bytes of a filter, packed."""
+_PACKING: Final = 2
+"""The last version of `marshal` in which equal objects are equal bytes: later ones write a second use as a reference."""
 _COMPARED_WITH: Final[dict[Kind, frozenset[Kind]]] = {
     "bool": frozenset({"bool"}),
     "int": frozenset({"int", "float"}),
@@ -92,6 +100,42 @@ class Filter(msgspec.Struct, frozen=True, eq=False, dict=True):
                         f"field of {' and '.join(sorted(types[test.field]))}; compare it with a value of its kind",
                         param=test.path,
                     )
+
+
+class CheckedFilters:
+    """Filters as callers write them, checked against the fields there are; the last ones are kept, as most come again.
+
+    Safe for any number of threads.
+    """
+
+    def __init__(self, types: Types) -> None:
+        self.types = types
+        self._kept: OrderedDict[bytes, Filter] = OrderedDict()
+        self._lock = threading.Lock()  # of `_kept`
+
+    def of(self, wanted: Any) -> Filter:
+        """The filter of a JSON object. InvalidRequest as of `Filter.parse` and `Filter.check`."""
+        try:
+            packed = marshal.dumps(wanted, _PACKING)
+        except ValueError:  # not of Python's own types, which alone it takes: a Mapping, say, or a mistake
+            return self._checked(wanted)
+        with self._lock:
+            known = self._kept.get(packed)
+            if known is not None:
+                self._kept.move_to_end(packed)
+                return known
+        made = self._checked(wanted)
+        if len(packed) <= _LARGEST_KEPT:
+            with self._lock:
+                self._kept[packed] = made
+                if len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+        return made
+
+    def _checked(self, wanted: Any) -> Filter:
+        parsed = Filter.parse(wanted)
+        parsed.check(self.types)
+        return parsed
 
 
 def _known(field: str, types: Types) -> str:

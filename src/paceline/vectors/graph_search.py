@@ -18,13 +18,14 @@ from paceline.vectors.codes import Coded
 from paceline.vectors.compiled.walk import search_graph
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.graph import Graph, Ints
-from paceline.vectors.memory import Memory
+from paceline.vectors.memory import Memory, Wanted
 from paceline.vectors.metric import Floats
 from paceline.vectors.searched import (
     CANDIDATES,
+    Asked,
     Results,
+    check_masks,
     checked_counts,
-    checked_masks,
     checked_queries,
     empty_results,
     in_parts,
@@ -87,78 +88,94 @@ class GraphSearch:
         """
         checked_counts(k, candidates)
         asked = checked_queries(queries, self.coded)
-        masks = checked_masks(allowed, deleted, len(self.graph))
-        if allowed is None and deleted is None and len(self.graph):
-            return self.walk(asked, k, ef, candidates, threads)
+        check_masks(allowed, deleted, len(self.graph))
         if len(self.graph) == 0:
             return empty_results(len(asked), k)
+        if allowed is None and deleted is None:
+            return self.walk(asked, k, ef, candidates, threads)
+        return self.masked(
+            asked,
+            k,
+            ef,
+            candidates=candidates,
+            allowed=allowed,
+            deleted=deleted,
+            good=self._good(allowed, deleted),
+            plan=plan,
+            most=most,
+            threads=threads,
+        )
+
+    def walk(
+        self, queries: Floats, k: int, ef: int, candidates: int = CANDIDATES, threads: int = 1
+    ) -> Results:
+        """The best `k` rows of a graph that has some, nothing forbidden; for callers that have checked all of it."""
         final = candidates if self.rescore is not None else 0
-        need, room, good = 0, max(ef, k, final), len(self.graph)
-        if allowed is not None or deleted is not None:
-            good = self._good(allowed, deleted)
-            need = min(good, max(k, final))
-            room = min(max(room, 2 * need * len(self.graph) // max(1, good)), max(room, most or _ROOM_MOST))
-        steps = max(ef, need * len(self.graph) // max(1, good))
+        ids, scores, _ = self._walked(queries, Wanted(max(ef, k), max(ef, k, final), 0, final, k), threads)
+        return ids, scores
+
+    def masked(  # noqa: PLR0913 - keywords
+        self,
+        queries: Floats,
+        k: int,
+        ef: int,
+        *,
+        candidates: int,
+        allowed: Bitmap | None,
+        deleted: Bitmap | None,
+        good: int,
+        plan: Plan = "auto",
+        most: int = 0,
+        threads: int = 1,
+    ) -> Results:
+        """As `search`, for callers that have checked all of it and counted the `good` rows, which may be returned."""
+        count, final = len(self.graph), candidates if self.rescore is not None else 0
+        need, room = min(good, max(k, final)), max(ef, k, final)
+        steps = max(ef, need * count // max(1, good))
         if (
             plan == "scan"
             or good == 0
-            or (plan == "auto" and good <= _SCANNED_A_STEP * steps and good < len(self.graph))
+            or (plan == "auto" and good <= _SCANNED_A_STEP * steps and good < count)
         ):
             return self.exact.search(
-                asked, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+                queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
-        ids, scores, short = self._walked(asked, k, (max(ef, k), room, need, final), masks, threads)
-        if need and plan == "auto" and short.any():
-            again = np.flatnonzero(short)
+        room = min(max(room, 2 * need * count // good), max(room, most or _ROOM_MOST))
+        masks = (0 if bitmap is None else bitmap.ctypes.data for bitmap in (allowed, deleted))
+        wanted = Wanted(max(ef, k), room, need, final, k, *masks)
+        ids, scores, short = self._walked(queries, wanted, threads)
+        again = np.flatnonzero(short) if plan == "auto" else ()
+        if len(again):
             ids[again], scores[again] = self.exact.search(
-                asked[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+                queries[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
         return ids, scores
 
-    def walk(self, asked: Floats, k: int, ef: int, candidates: int = CANDIDATES, threads: int = 1) -> Results:
-        """The best `k` rows of a graph that has some, nothing forbidden; for callers that have checked all of it."""
-        final = candidates if self.rescore is not None else 0
-        return self._walked(asked, k, (max(ef, k), max(ef, k, final), 0, final), (0, 0), threads)[:2]
+    def _walked(self, queries: Floats, wanted: Wanted, threads: int) -> tuple[Ints, Floats, NDArray[np.int8]]:
+        """Rows and scores (q, k), and which queries came short (q,); the bitmaps outlive the call."""
+        asked = Asked.of(queries, self.coded.coder, wanted.top)
+        in_parts(self._search, wanted, asked, threads)
+        return asked.rows, asked.scores, asked.short
 
-    def _walked(
-        self,
-        asked: Floats,
-        k: int,
-        reach: tuple[int, int, int, int],
-        masks: tuple[int, int],
-        threads: int,
-    ) -> tuple[Ints, Floats, NDArray[np.int8]]:
-        """Rows and scores (q, k), and which queries came short; `reach`: ef, room, need, final (`Memory.ask`)."""
-        turned = self.coded.coder.turned(asked)
-        ids, scores = np.empty((len(asked), k), np.int32), np.empty((len(asked), k), np.float32)
-        short = np.zeros(len(asked), np.int8)
-        ef, room, need, final = reach
-
-        def part(which: slice) -> None:
-            memory = self._memory()
-            memory.ask(ef=ef, room=room, need=need, final=final, top=k, masks=masks)
-            search_graph(
-                self._graph,
-                self._sides,
-                memory.request,
-                memory.states[0],
-                turned[which],
-                asked[which],
-                ids[which],
-                scores[which],
-                short[which],
-            )
-            self._free.append(memory)
-
-        in_parts(part, len(asked), threads)
-        return ids, scores, short
-
-    def _memory(self) -> Memory:
-        """A free one; there come to be as many as threads search at once."""
+    def _search(self, wanted: Wanted, asked: Asked) -> None:
+        """Write the results, on this thread."""
         try:
-            return self._free.pop()
-        except IndexError:
-            return Memory(self._room, self._coders)
+            memory = self._free.pop()
+        except IndexError:  # there come to be as many as threads search at once
+            memory = Memory(self._room, self._coders)
+        memory.ask(wanted)
+        search_graph(
+            self._graph,
+            self._sides,
+            memory.request,
+            memory.states[0],
+            asked.turned,
+            asked.plain,
+            asked.rows,
+            asked.scores,
+            asked.short,
+        )
+        self._free.append(memory)
 
     def _good(self, allowed: Bitmap | None, deleted: Bitmap | None) -> int:
         """Rows that may be returned."""

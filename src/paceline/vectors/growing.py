@@ -23,7 +23,7 @@ from paceline.vectors.compiled import records as of
 from paceline.vectors.compiled.grow import insert_rows
 from paceline.vectors.courtesy import give_way
 from paceline.vectors.graph import Graph, Ints
-from paceline.vectors.memory import Memory
+from paceline.vectors.memory import Memory, Wanted
 from paceline.vectors.metric import Floats, Metric, entered
 
 MOST_LINKS: Final = 512
@@ -109,7 +109,7 @@ class GrowingGraph:
 
     def _memory(self) -> tuple[Memory, NDArray[np.int64], list[NDArray[np.generic]]]:
         memory = Memory(len(self.coded), (self.coded.coder, self.coded.coder))
-        memory.ask(ef=self.ef_construction, room=self.ef_construction, need=0, final=0, top=1, masks=(0, 0))
+        memory.ask(Wanted(self.ef_construction, self.ef_construction, need=0, final=0, top=1))
         width = self._base.shape[1]
         near, pool = np.zeros(2 * width, np.int32), np.zeros(width + 2, np.int64)
         growth = np.zeros(of.GROWTH, np.int64)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +15,20 @@ from paceline.vectors.compiled import records as of
 
 ORDERS_AT_ONCE = 1024
 """Rows that are scored in one go at most."""
+_WANTED: Final = struct.Struct("7q")
+"""The fields of `Wanted`: written in a third of the time that numpy takes to assign them."""
+
+
+class Wanted(msgspec.Struct, frozen=True, gc=False):
+    """What is asked of a search: the first fields of the request (`records`), in its order."""
+
+    ef: int
+    room: int
+    need: int
+    final: int
+    top: int
+    allow: int = 0
+    deny: int = 0
 
 
 class Memory:
@@ -29,19 +47,27 @@ class Memory:
         code_bytes = 4 * of.BLOCK * max(coder.blocks for coder in coders)
         self._codes = aligned_rows(2 * queries, code_bytes)
         self._pool: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._wanted = self.request.data
         self.request[of.TOUCHED] = self._touched.ctypes.data
         self.request[of.VISITED] = self._visited.ctypes.data
         self.request[of.ORDERS] = self._orders.ctypes.data
         self.request[of.CODE] = self._codes.ctypes.data
         self.request[of.EXACT_CODE] = self._codes.ctypes.data + code_bytes
 
-    def ask(  # noqa: PLR0913 - the request's fields, by name
-        self, *, ef: int, room: int, need: int, final: int, top: int, masks: tuple[int, int]
-    ) -> None:
-        """Write the request; `masks` are the addresses of the bitmaps of allowed and deleted rows, 0 for none."""
-        request = self.request
-        wanted = (len(self.counts)) * room + 1
-        if len(self._pool) < wanted:
-            self._pool = np.zeros(wanted, np.int64)
-            request[of.POOL] = self._pool.ctypes.data
-        request[of.EF : of.TOUCHED] = (ef, room, need, final, top, *masks)
+    def ask(self, wanted: Wanted) -> None:
+        """Write the request."""
+        room = len(self.counts) * wanted.room + 1
+        if len(self._pool) < room:
+            self._pool = np.zeros(room, np.int64)
+            self.request[of.POOL] = self._pool.ctypes.data
+        _WANTED.pack_into(
+            self._wanted,
+            0,
+            wanted.ef,
+            wanted.room,
+            wanted.need,
+            wanted.final,
+            wanted.top,
+            wanted.allow,
+            wanted.deny,
+        )

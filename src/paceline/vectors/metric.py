@@ -47,7 +47,7 @@ def is_one_sound(vector: Any, dimensions: int) -> bool:
         and vector.dtype == np.float32
         and vector.shape in {(dimensions,), (1, dimensions)}
         and vector.flags.carray  # in one piece, aligned, writable: read-only arrays would be compiled for anew
-        and 0 < float(np.vdot(vector, vector)) < np.inf
+        and 0 < float((numbers := vector.ravel()).dot(numbers)) < np.inf  # in less time than np.vdot
     )
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -51,14 +51,23 @@ class Passing(msgspec.Struct, gc=False):
     count: int
     rows: NDArray[np.int32] | None = None
     """Those that pass, kept once a scan wanted them."""
+    live: tuple[bytes, NDArray[np.int32]] | None = None
+    """Those of them that are not deleted, and the digest of what was deleted then."""
     walks: float = 0.0
     short: float = 0.0
     queries: int = 0
     known: bool = True
     """False once it had to make room for others."""
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the rows that are kept."""
+        return (0 if self.rows is None else self.rows.nbytes) + (
+            0 if self.live is None else self.live[1].nbytes
+        )
 
-class _Ask(NamedTuple):
+
+class _Ask(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One checked call of `Planner.search`."""
 
     queries: Floats
@@ -108,20 +117,38 @@ class Planner:
         checked_counts(k, candidates)
         check_masks(allowed, deleted, count)
         asked = checked_queries(queries, under.coded)
-        ask = _Ask(asked, k, candidates, allowed, deleted, threads, self.passing(allowed))
-        need = max(k, NEED, candidates if under.rescore is not None else 0)
-        steps = self._steps(ask.passing, ef, need, len(asked))
-        return self._scanned(ask, asked) if steps == 0 else self._walked(ask, ef, need, steps)
+        return self.planned(
+            asked, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+        )
+
+    def planned(  # noqa: PLR0913 - keywords
+        self,
+        queries: Floats,
+        k: int,
+        ef: int,
+        *,
+        candidates: int,
+        allowed: Bitmap,
+        deleted: Bitmap | None,
+        threads: int,
+    ) -> Results:
+        """As `search` of a graph that has rows, with a filter; for callers that have checked all of it."""
+        ask = _Ask(queries, k, candidates, allowed, deleted, threads, self.passing(allowed))
+        need = max(k, NEED, candidates if self.graph_search.rescore is not None else 0)
+        steps = self._steps(ask.passing, ef, need, len(queries))
+        return self._scanned(ask, queries) if steps == 0 else self._walked(ask, ef, need, steps)
 
     def _walked(self, ask: _Ask, ef: int, need: int, steps: int) -> Results:
         """By walks of so many steps at most, and by scans for the queries whose walk came short."""
-        rows, scores = self.graph_search.search(
+        good = ask.passing.count if ask.deleted is None else size_of(ask.allowed & ~ask.deleted)
+        rows, scores = self.graph_search.masked(
             ask.queries,
             need,
             ef,
             candidates=ask.candidates,
             allowed=ask.allowed,
             deleted=ask.deleted,
+            good=good,
             plan="walk",
             most=steps,
             threads=ask.threads,
@@ -137,19 +164,34 @@ class Planner:
         return rows, scores
 
     def _scanned(self, ask: _Ask, queries: Floats) -> Results:
-        """By a scan of the rows that pass."""
+        """By a scan of the rows that pass and are not deleted."""
         rows = ask.passing.rows
         if rows is None:
             rows = rows_of(ask.allowed, len(self.graph_search.graph))
-            with self._lock:
-                fits = self._rows_bytes + rows.nbytes <= _ROWS_KEPT_BYTES
-                if fits and ask.passing.known and ask.passing.rows is None:
-                    ask.passing.rows = rows
-                    self._rows_bytes += rows.nbytes
+            self._keep(ask.passing, rows, ask.passing.live)
         if ask.deleted is not None:
-            gone = (ask.deleted[rows >> 6] >> (rows & 63).astype(np.uint64)) & np.uint64(1)
-            rows = rows[gone == 0]
+            rows = self._live(ask.passing, rows, ask.deleted)
         return self.graph_search.exact.scan(queries, ask.k, rows, ask.candidates, ask.threads)
+
+    def _live(self, passing: Passing, rows: NDArray[np.int32], deleted: Bitmap) -> NDArray[np.int32]:
+        """The rows without the deleted ones: found once for all queries between two writes."""
+        digest, kept = xxhash.xxh3_128_digest(deleted.data), passing.live
+        if kept is not None and kept[0] == digest:
+            return kept[1]
+        gone = (deleted[rows >> 6] >> (rows & 63).astype(np.uint64)) & np.uint64(1)
+        live: NDArray[np.int32] = rows[gone == 0]
+        self._keep(passing, rows, (digest, live))
+        return live
+
+    def _keep(
+        self, passing: Passing, rows: NDArray[np.int32], live: tuple[bytes, NDArray[np.int32]] | None
+    ) -> None:
+        """Remember the rows of a filter if there is room for them."""
+        more = rows.nbytes + (0 if live is None else live[1].nbytes)
+        with self._lock:
+            if passing.known and self._rows_bytes - passing.held_bytes + more <= _ROWS_KEPT_BYTES:
+                self._rows_bytes += more - passing.held_bytes
+                passing.rows, passing.live = rows, live
 
     def passing(self, allowed: Bitmap) -> Passing:
         """What is known of the filter that made this bitmap: bitmaps are known by their content."""
@@ -161,7 +203,7 @@ class Planner:
                 while len(self._known) > _FILTERS_KEPT:
                     _, left = self._known.popitem(last=False)
                     left.known = False
-                    self._rows_bytes -= 0 if left.rows is None else left.rows.nbytes
+                    self._rows_bytes -= left.held_bytes
             else:
                 self._known.move_to_end(key)
             return known
@@ -170,12 +212,12 @@ class Planner:
         """How long to walk before a scan; 0 to scan at once."""
         if passing.count <= need:
             return 0
-        costs, count = self.costs, len(self.graph_search.graph)
+        costs = self.costs
         scan = costs.scan(passing.count, queries)
-        expected = max(ef, need * count / passing.count)
         budget = min(costs.steps_within(scan), MOST_STEPS)
         if budget < ef:
             return 0
+        expected = max(ef, need * len(self.graph_search.graph) / passing.count)
         with self._lock:
             passing.queries += queries
             guess = 1.0 if expected > budget else 0.0

@@ -40,7 +40,7 @@ class Found(msgspec.Struct, frozen=True, eq=False):
     """The best rows of all parts."""
 
     parts: tuple[Part, ...]
-    part_of: NDArray[np.int32]  # (q, k) places in `parts`
+    part_of: NDArray[np.int32] | None  # (q, k) places in `parts`; None if there is no choice
     rows: NDArray[np.int32]  # (q, k), -1 where there are no more
     scores: Floats  # (q, k)
 
@@ -49,8 +49,10 @@ class Found(msgspec.Struct, frozen=True, eq=False):
         rows = self.rows[query].tolist()
         if rows[-1] < 0:
             rows = rows[: rows.index(-1)]
+        if not rows:  # of no part, maybe
+            return []
         scores = self.scores[query].tolist()[: len(rows)]
-        if len(self.parts) == 1:  # as it mostly is
+        if self.part_of is None:  # as it mostly is
             places = [0] * len(rows)
             names = self.parts[0].source.ids_of(rows)
         else:
@@ -108,14 +110,12 @@ def _search_part(part: Part, queries: Floats, reach: Reach, live: int) -> Result
 
 
 def allowed_rows(part: Part, namespace: str, wanted: Filter | None) -> Bitmap | bool:
-    """The rows of a part in a namespace that pass a filter, deleted ones too; True for all, False for none."""
+    """The rows of a part in a namespace that pass a filter, deleted ones too; True for all, False for none at a glance."""
     here = part.source.in_namespace(namespace)
     if here is False or wanted is None:
         return here
     passing = part.source.passing(wanted)
-    if here is not True:
-        passing = passing & here
-    return passing if passing.any() else False
+    return passing if here is True else passing & here
 
 
 def live_rows(part: Part, namespace: str, wanted: Filter | None) -> list[int]:
@@ -132,10 +132,9 @@ def live_rows(part: Part, namespace: str, wanted: Filter | None) -> list[int]:
 
 def _best(parts: tuple[Part, ...], results: list[Results], queries: int, k: int) -> Found:
     if not results:
-        return Found(parts, np.zeros((queries, k), np.int32), *empty_results(queries, k))
+        return Found(parts, None, *empty_results(queries, k))
     if len(results) == 1:
-        rows, scores = results[0]
-        return Found(parts, np.zeros_like(rows), rows, scores)
+        return Found(parts, None, *results[0])
     rows = np.concatenate([rows for rows, _ in results], axis=1)
     scores = np.concatenate([scores for _, scores in results], axis=1)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]

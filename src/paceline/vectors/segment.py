@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from paceline.base.errors import StorageDamaged
 from paceline.vectors.array_folder import Arrays, Files, check_arrays, map_arrays, write_arrays
-from paceline.vectors.bitmap import Bitmap, bitmap_of
+from paceline.vectors.bitmap import Bitmap, bitmap_of, size_of
 from paceline.vectors.codes import Coded, Coder, CoderShape
 from paceline.vectors.columns import Columns
 from paceline.vectors.directory import Directory
@@ -153,6 +153,8 @@ class Segment:
             self._planner = Planner(GraphSearch(self.graph, self.coded, rescore))
         self.columns = Columns.from_arrays(_under("columns", arrays))
         self._namespace_masks: dict[int, Bitmap] = {}
+        self._deleted: tuple[Bitmap | None, int] = (None, 0)
+        """The bitmap of deleted rows that was counted last, and their number; replaced as one."""
         self._lock = threading.Lock()  # protects `_namespace_masks`
 
     @classmethod
@@ -232,9 +234,30 @@ class Segment:
             )
         if allowed is None and deleted is None:
             return self._planner.graph_search.walk(queries, k, ef, candidates, threads)
-        return self._planner.search(
+        if allowed is None:
+            assert deleted is not None
+            good = len(self) - self._size_of(deleted)
+            return self._planner.graph_search.masked(
+                queries,
+                k,
+                ef,
+                candidates=candidates,
+                allowed=None,
+                deleted=deleted,
+                good=good,
+                threads=threads,
+            )
+        return self._planner.planned(
             queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
         )
+
+    def _size_of(self, deleted: Bitmap) -> int:
+        """How many rows are deleted: counted anew only if it is another bitmap, as those of a view do not change."""
+        counted, size = self._deleted
+        if counted is not deleted:
+            size = size_of(deleted)
+            self._deleted = (deleted, size)
+        return size
 
     def key_of(self, row: int) -> Key:
         """Who a row is."""
@@ -242,6 +265,10 @@ class Segment:
 
     def ids_of(self, rows: Sequence[int]) -> list[str]:
         """The ids of rows."""
+        if len(rows) > 1:
+            # Mostly they are in no cache: asked for in one step the memory fetches them side by side, in the loop of
+            # `texts` it would one after another.
+            self.ids.octets.take(self.ids.at.take(rows))
         return self.ids.texts(rows)
 
     def find(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -7,12 +7,15 @@ makes the next one. Deleting copies the bitmap of the part (a bit a row), so tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from paceline.vectors.bitmap import Bitmap, rows_of, words_for
+from paceline.vectors.filters import CheckedFilters
+from paceline.vectors.metadata import Types, merged_types
 from paceline.vectors.metric import Floats
 from paceline.vectors.record import Key
 from paceline.vectors.segment import Segment
@@ -65,22 +68,32 @@ class Part(msgspec.Struct, frozen=True, eq=False):
         return Part(source, deleted, self.gone)
 
 
-class View(msgspec.Struct, frozen=True, eq=False):
-    """The parts, and the number of the last write that is in them."""
+class View(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """The parts, and the number of the last write that is in them. What searches ask of it is found once."""
 
     sealed: tuple[Part, ...]
     tail: Part
     version: int
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         """All parts, fresh records last."""
         return (*self.sealed, self.tail)
 
-    @property
+    @cached_property
     def live(self) -> int:
         """Records."""
         return sum(part.live for part in self.parts)
+
+    @cached_property
+    def types(self) -> Types:
+        """Fields of the metadata and their kinds."""
+        return merged_types(part.source.types for part in self.parts)
+
+    @cached_property
+    def filters(self) -> CheckedFilters:
+        """Filters checked against its fields."""
+        return CheckedFilters(self.types)
 
     def find(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> list[tuple[Part, int] | None]:
         """Where each of `keys` is; None where there is no such record."""
