@@ -8,7 +8,7 @@ import pytest
 from small_corpus import result, small_report
 
 from paceline.vectors.bench.render import page, terminal, wording
-from paceline.vectors.bench.report import BenchReport
+from paceline.vectors.bench.report import BenchReport, Held, Point
 
 
 def shown(report):
@@ -53,6 +53,20 @@ def test_the_terminal_shows_every_part():
         "bench-04",
     ):
         assert words in text
+
+
+def test_a_figure_of_some_queries_says_of_how_many():
+    held = Held(0.99, 40, 0.9912, 9.0, 8.0, 10.0, 60.0, 110.0, 5, single_queries=94)
+    point = Point(16, 0.92, 9.0, 60.0, 80.0, 700, 120)
+    notes = wording.notes(
+        small_report(results=[result("milvus-flat", "product", 9.0, held=[held], curve=[point])])
+    )
+
+    assert notes[0] == (
+        "milvus-flat rests on 700 queries in one call for recall and queries/s and 94 queries alone for p50 and p99, "
+        "at least, of 40: a pass ends after 20 s."
+    )
+    assert not any("rests on" in note for note in wording.notes(small_report()))
 
 
 def test_an_interrupted_run_says_so():

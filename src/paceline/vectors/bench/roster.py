@@ -83,8 +83,8 @@ ROSTER: Final = {
         *_entries("product", "chromadb", "chromadb", "chroma:Chroma", {"chroma": ""}),
         *_entries(
             "product",
-            "pymilvus milvus_lite faiss",
-            "pymilvus milvus-lite faiss-cpu",
+            "milvus_lite faiss",
+            "milvus-lite faiss-cpu",
             "milvus:Milvus",
             {"milvus-flat": "flat", "milvus-sq": "sq"},
         ),

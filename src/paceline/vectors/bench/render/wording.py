@@ -44,7 +44,7 @@ def about(report: BenchReport) -> list[tuple[str, str]]:
             "settings",
             (
                 f"M {settings.m}, ef_construction {settings.ef_construction}, {settings.build_threads} threads to build, "
-                f"{settings.rounds} rounds in turns, seed {corpus.seed}"
+                f"{settings.rounds} rounds in turns, passes of {duration(settings.pass_s)} at most, seed {corpus.seed}"
             ),
         ),
         (
@@ -139,6 +139,19 @@ def _precision_rows(one: Precision) -> Iterator[Row]:
         )
 
 
+def _rests_on(report: BenchReport, result: Result) -> list[str]:
+    """Whose figures are of some queries only: time was up."""
+    measured = [*result.curve, *result.held]
+    asked = [one.queries for one in (*measured, result.changes) if one is not None and one.queries]
+    alone = [one.single_queries for one in measured if one.single_queries]
+    if not asked and not alone:
+        return []
+    some = [f"{count(min(asked))} queries in one call for recall and queries/s"] if asked else []
+    some += [f"{count(min(alone))} queries alone for p50 and p99"] if alone else []
+    told = f"{result.name} rests on {' and '.join(some)}, at least, of {count(report.corpus.queries)}"
+    return [f"{told}: a pass ends after {duration(report.settings.pass_s)}."]
+
+
 def notes(report: BenchReport) -> list[str]:
     """What is missing from the tables, and why."""
     told = ["Ctrl-C ended the run before its end."] if report.interrupted else []
@@ -148,6 +161,7 @@ def notes(report: BenchReport) -> list[str]:
             highest = max((point.recall for point in result.curve), default=0.0)
             wanted = " and ".join(level(target) for target in result.missed)
             told.append(f"{result.name} does not reach recall {wanted}; {highest:.4f} at most.")
+        told += _rests_on(report, result)
         if result.changes is not None and result.changes.reason:
             told.append(f"{result.name} is not among the changes: {result.changes.reason}.")
     kept = [result.name for result in report.results if result.build is not None and result.build.was_kept]
