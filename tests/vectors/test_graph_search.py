@@ -18,6 +18,7 @@ from paceline.vectors.compiled.walk import search_graph
 from paceline.vectors.exact import nearest, recall
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
+from paceline.vectors.growing import build_graph
 from paceline.vectors.metric import Metric
 from paceline.vectors.plain_walk import plain_walk
 
@@ -29,13 +30,13 @@ QUERIES = clustered(100, seed=2)
 @cache
 def graph_of(metric: Metric) -> Graph:
     """The graph of VECTORS."""
-    return Graph.build(VECTORS, metric)
+    return build_graph(VECTORS, metric)
 
 
 def search_of(vectors: np.ndarray, precision: Precision = "int8", metric: Metric = "cosine") -> GraphSearch:
     coded = Coded.of(Coder.learn(vectors, precision, metric), vectors)
     fine = Coded.of(Coder.learn(vectors, "fp16", metric), vectors)
-    return GraphSearch(graph_of(metric) if vectors is VECTORS else Graph.build(vectors, metric), coded, fine)
+    return GraphSearch(graph_of(metric) if vectors is VECTORS else build_graph(vectors, metric), coded, fine)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,7 @@ def test_all_rows_come_when_more_are_asked_for() -> None:
 def test_nothing_is_found_among_no_rows() -> None:
     none = VECTORS[:0]
     coded = Coded.of(Coder.learn(VECTORS, "int8"), none)
-    walk = GraphSearch(Graph.build(none), coded)
+    walk = GraphSearch(build_graph(none), coded)
 
     assert walk.search(QUERIES[0], 2, 100)[0].tolist() == [[-1, -1]]
     assert walk.search(QUERIES[0], 2, 100, allowed=np.zeros(0, np.uint64))[0].tolist() == [[-1, -1]]
@@ -226,9 +227,9 @@ def test_parts_of_different_length_are_refused() -> None:
     coded = Coded.of(Coder.learn(VECTORS, "int8"), VECTORS[:10])
 
     with pytest.raises(InvalidRequest, match="the graph has 20 rows, the codes 10"):
-        GraphSearch(Graph.build(VECTORS[:20]), coded)
+        GraphSearch(build_graph(VECTORS[:20]), coded)
 
 
 def test_an_impossible_graph_is_refused() -> None:
     with pytest.raises(ConfigError, match="m is 1 "):
-        Graph.build(VECTORS[:5], m=1)
+        build_graph(VECTORS[:5], m=1)

@@ -12,8 +12,8 @@ from paceline.vectors.bitmap import bitmap_of
 from paceline.vectors.codes import Coded, Coder
 from paceline.vectors.costs import Costs
 from paceline.vectors.exact import nearest, recall
-from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
+from paceline.vectors.growing import build_graph
 from paceline.vectors.planner import Planner
 
 COUNT = 6000
@@ -26,7 +26,7 @@ SCANS_ARE_CHEAP = Costs(0.0, 1e-9, 1e-9, 1e-3, 1e-5)
 @pytest.fixture(scope="module")
 def search() -> GraphSearch:
     coded = Coded.of(Coder.learn(VECTORS, "int8"), VECTORS)
-    return GraphSearch(Graph.build(VECTORS), coded, Coded.of(Coder.learn(VECTORS, "fp16"), VECTORS))
+    return GraphSearch(build_graph(VECTORS), coded, Coded.of(Coder.learn(VECTORS, "fp16"), VECTORS))
 
 
 def near(row: int, share: float) -> np.ndarray:
@@ -95,7 +95,7 @@ def test_results_are_as_many_as_there_are_and_all_may_be_returned(
 
 
 SHARED = GraphSearch(
-    Graph.build(VECTORS, ef_construction=40), Coded.of(Coder.learn(VECTORS, "int8"), VECTORS)
+    build_graph(VECTORS, ef_construction=40), Coded.of(Coder.learn(VECTORS, "int8"), VECTORS)
 )
 
 

@@ -20,7 +20,7 @@ from paceline.settings import Settings
 from paceline.vectors.policy import VectorsPolicy
 from paceline.vectors.remote import PREFIX, RemoteVectors
 
-_NEEDED: Final = ("numba", "faiss")
+_NEEDED: Final = ("numba",)
 """What the extra brings."""
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from paceline.client import AsyncCollection
 
-NEEDED = ("faiss", "numba", "tantivy")
+NEEDED = ("numba", "tantivy")
 QUESTIONS = (
     "a small boat",
     "to speak very quietly",

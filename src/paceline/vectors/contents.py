@@ -13,6 +13,7 @@ from paceline.vectors.codes import Coded, Coder, Precision
 from paceline.vectors.columns import Columns
 from paceline.vectors.courtesy import courteously
 from paceline.vectors.graph import Graph
+from paceline.vectors.growing import build_graph
 from paceline.vectors.metric import Floats
 from paceline.vectors.packed import Packed
 from paceline.vectors.policy import Schema
@@ -41,6 +42,7 @@ def sealed(rows: TailRows, schema: Schema, plan: GraphPlan | None = None) -> Seg
     spaces = {space: i for i, space in enumerate(dict.fromkeys(space for space, _ in keys))}
     packed = rows.tail.metadata[: rows.count]
     vectors = rows.fine.coder.decode(rows.fine.rows)
+    coded = _learned(vectors, schema.precision, schema)
     return SegmentContent(
         ids=Packed.of([name.encode() for _, name in courteously(keys)]),
         metadata=Packed.of(packed),
@@ -48,9 +50,9 @@ def sealed(rows: TailRows, schema: Schema, plan: GraphPlan | None = None) -> Seg
         namespace_of=np.fromiter((spaces[space] for space, _ in courteously(keys)), np.uint32, len(keys)),
         namespaces=list(spaces),
         lengths=rows.lengths if schema.metric == "cosine" else rows.lengths[:0],
-        coded=_learned(vectors, schema.precision, schema),
+        coded=coded,
         fine=None if schema.rescore == "none" else _learned(vectors, schema.rescore, schema),
-        graph=None if plan is None else _built(vectors, schema, plan),
+        graph=None if plan is None else _built(vectors, coded, plan),
         columns=Columns.build([unpacked_metadata(metadata) for metadata in courteously(packed)]),
         quick=plan is not None and plan.quick,
     )
@@ -60,6 +62,7 @@ def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> Se
     """The wanted rows, one segment's after another's; with a graph over them if there is a `plan`."""
     fine = _fine_rows(taken, schema)
     vectors = fine.coder.decode(fine.rows)
+    coded = fine if schema.rescore == "none" else _learned(vectors, schema.precision, schema)
     metadata = Packed.joined([segment.packed_metadata.taken(rows) for segment, rows in taken])
     namespaces = list(dict.fromkeys(space for segment, _ in taken for space in segment.head.namespaces))
     place = {space: i for i, space in enumerate(namespaces)}
@@ -79,9 +82,9 @@ def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> Se
         lengths=np.concatenate(
             [segment.lengths[rows] if len(segment.lengths) else segment.lengths for segment, rows in taken]
         ),
-        coded=fine if schema.rescore == "none" else _learned(vectors, schema.precision, schema),
+        coded=coded,
         fine=None if schema.rescore == "none" else fine,
-        graph=None if plan is None else _built(vectors, schema, plan),
+        graph=None if plan is None else _built(vectors, coded, plan),
         columns=Columns.build([unpacked_metadata(packed) for packed in metadata]),
         quick=plan is not None and plan.quick,
     )
@@ -108,7 +111,12 @@ def _learned(vectors: Floats, precision: Precision, schema: Schema) -> Coded:
     return Coded.of(Coder.learn(vectors[::step], precision, schema.metric), vectors)
 
 
-def _built(vectors: Floats, schema: Schema, plan: GraphPlan) -> Graph:
-    return Graph.build(
-        vectors, schema.metric, m=plan.m, ef_construction=plan.ef_construction, threads=plan.threads
+def _built(vectors: Floats, coded: Coded, plan: GraphPlan) -> Graph:
+    return build_graph(
+        vectors,
+        coded.coder.shape.metric,
+        coded=coded,
+        m=plan.m,
+        ef_construction=plan.ef_construction,
+        threads=plan.threads,
     )

@@ -16,8 +16,8 @@ import numpy as np
 from paceline.base.errors import InvalidRequest
 from paceline.vectors.codes import PRECISIONS, Coded, Coder, Precision
 from paceline.vectors.exact import ExactSearch
-from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
+from paceline.vectors.growing import build_graph
 from paceline.vectors.metric import Floats
 from paceline.vectors.policy import Schema, VectorsPolicy
 from paceline.vectors.reencode import checked_change
@@ -130,7 +130,7 @@ def measured_levels(  # noqa: PLR0913 - keywords, each with a default
     drawn = drawn[np.random.default_rng(seed).permutation(len(drawn))]
     held_out = min(queries, int(len(drawn) * _MOST_SHARE))
     asked, rows = drawn[:held_out], drawn[held_out:]
-    graph = Graph.build(rows, schema.metric, m=search.m, ef_construction=search.ef_construction, threads=1)
+    graph = build_graph(rows, schema.metric, m=search.m, ef_construction=search.ef_construction, threads=1)
     exact = _coded(rows, "fp32", schema)
     truth, _ = ExactSearch(exact).search(asked, k)
     fine = None if schema.rescore == "none" else _coded(rows, schema.rescore, schema)

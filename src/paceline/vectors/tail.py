@@ -51,6 +51,9 @@ class Tail:
         self.rows = aligned_rows(_ROWS_AT_FIRST, self.coder.row_bytes)
         self.lengths: Floats = np.ones(_ROWS_AT_FIRST, np.float32)
         self.hashes: NDArray[np.uint64] = np.zeros(_ROWS_AT_FIRST, np.uint64)
+        self.namespaces: dict[str, int] = {}
+        """Those there are, and the place by which `namespace_of` names each."""
+        self.namespace_of: NDArray[np.uint32] = np.zeros(_ROWS_AT_FIRST, np.uint32)
         self.coarse: Coded | None = None
 
     def append(self, batch: Upserts) -> None:
@@ -60,6 +63,8 @@ class Tail:
         self._make_room(end, rows)
         self.rows[first:end] = rows
         self.hashes[first:end] = batch.hashes
+        places = self.namespaces
+        self.namespace_of[first:end] = [places.setdefault(space, len(places)) for space, _ in batch.keys]
         if self.schema.metric == "cosine":
             self.lengths[first:end] = np.linalg.norm(batch.vectors, axis=1)
         if self.coarse is not None:
@@ -82,6 +87,7 @@ class Tail:
         self.rows = rows
         self.lengths = np.concatenate([self.lengths[:kept], np.ones(room - kept, np.float32)])
         self.hashes = np.concatenate([self.hashes[:kept], np.zeros(room - kept, np.uint64)])
+        self.namespace_of = np.concatenate([self.namespace_of[:kept], np.zeros(room - kept, np.uint32)])
         if self.schema.precision in {"int8", "binary"}:
             sample = np.concatenate([rows[: kept : kept // _LEARNED_FROM + 1], fresh[:_LEARNED_FROM]])
             coder = Coder.learn(self.coder.decode(sample), "int8", self.schema.metric)
@@ -119,6 +125,7 @@ class TailRows:
         self.coarse = None if tail.coarse is None else Coded(tail.coarse.coder, tail.coarse.rows[:count])
         self.lengths = tail.lengths[:count]
         self.hashes = tail.hashes[:count]
+        self._namespace_of = tail.namespace_of[:count]
 
     def __len__(self) -> int:
         return self.count
@@ -181,17 +188,20 @@ class TailRows:
 
     def in_namespace(self, namespace: str) -> Bitmap | bool:
         """The rows in a namespace; True for all, False for none."""
-        mask = self._namespace_masks.get(namespace)
+        place = self.tail.namespaces.get(namespace)
+        if place is None:
+            return False
+        if len(self.tail.namespaces) == 1:
+            return True
+        mask = self._namespace_masks.get(place)
         if mask is None:
-            here = np.fromiter(
-                (space == namespace for space, _ in self.tail.keys[: self.count]), np.bool_, self.count
-            )
+            here = self._namespace_of == place
             mask = True if here.all() else bitmap_of(here) if here.any() else False
-            self._namespace_masks[namespace] = mask
+            self._namespace_masks[place] = mask
         return mask
 
     @cached_property
-    def _namespace_masks(self) -> dict[str, Bitmap | bool]:
+    def _namespace_masks(self) -> dict[int, Bitmap | bool]:
         return {}
 
     def passing(self, wanted: Filter) -> Bitmap:

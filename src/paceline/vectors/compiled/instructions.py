@@ -148,6 +148,12 @@ def _int8_step(builder: ir.IRBuilder, row: ir.Value, query: ir.Value, sums: list
     return [_bytes_step(builder, _load(builder, row, wide), _load(builder, query, wide), sums[0])]
 
 
+def _pair_step(builder: ir.IRBuilder, row: ir.Value, other: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+    wide = _vector(_I8, BLOCK)
+    signed = builder.xor(_load(builder, other, wide), _constant(wide, -128))
+    return [_bytes_step(builder, _load(builder, row, wide), signed, sums[0])]
+
+
 def _bits_step(builder: ir.IRBuilder, row: ir.Value, query: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
     ones = builder.bitcast(_load(builder, row, _I64), _vector(_I1, BLOCK))
     codes = builder.zext(ones, _vector(_I8, BLOCK))
@@ -187,6 +193,8 @@ _FLOATS = [_constant(_vector(_F32, 16), 0.0)] * 4
 
 dot_int8 = _dot(types.int32, _INTS, (64, 64), _int8_step)
 """Unsigned bytes with signed bytes: exact."""
+dot_pair = _dot(types.int32, _INTS, (64, 64), _pair_step)
+"""Unsigned bytes with others, each less 128: exact."""
 dot_bits = _dot(types.int32, _INTS, (8, 64), _bits_step)
 """The sum of those signed bytes whose bit is set: exact."""
 dot_fp16 = _dot(types.float32, _FLOATS, (128, 256), _floats_step(2, _from_f16))
@@ -225,6 +233,30 @@ write_i8, write_i32, write_i64, write_u64, write_f32 = (
     _write(types.uint64, _I64),
     _write(types.float32, _F32),
 )
+
+
+def _shared_read(kind: types.Type, element: ir.IntType) -> Any:
+    def emit(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.load_atomic(
+            builder.inttoptr(args[0], element.as_pointer()), "acquire", element.width // 8
+        )
+
+    return intrinsic(lambda _, address: (kind(types.int64), emit))
+
+
+def _shared_write(kind: types.Type, element: ir.IntType) -> Any:
+    def emit(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], element.as_pointer())
+        builder.store_atomic(args[1], pointer, "release", element.width // 8)
+        return context.get_dummy_value()
+
+    return intrinsic(lambda _, address, value: (types.void(types.int64, kind), emit))
+
+
+read_shared_i64 = _shared_read(types.int64, _I64)
+"""What another thread may be writing; what it wrote before is seen, too. The address is aligned, as below."""
+write_shared_i32, write_shared_i64 = _shared_write(types.int32, _I32), _shared_write(types.int64, _I64)
+"""For other threads to read, after all that was written before."""
 
 
 def _reinterpreted(given: types.Type, wanted: types.Type, element: ir.Type) -> Any:
@@ -275,3 +307,15 @@ def lowest_bit(_: Any, word: Any) -> Any:
         return builder.cttz(args[0], _I1(1))
 
     return types.int64(types.uint64), emit
+
+
+@intrinsic
+def taken(_: Any, address: Any) -> Any:
+    """Whether the int32 at an address was 0 and is now 1: a lock that was free, and is ours."""
+
+    def emit(_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], _I32.as_pointer())
+        swapped = builder.cmpxchg(pointer, _I32(0), _I32(1), "acq_rel", "monotonic")
+        return builder.extract_value(swapped, 1)
+
+    return types.boolean(types.int64), emit

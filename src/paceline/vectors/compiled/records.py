@@ -12,9 +12,15 @@ scales (if SCALED), then the one that is added (if SHIFTED). SQUARED: the score 
 queries are normalised. OFFSET and STEP: addresses of a float32 for each dimension."""
 SIDE: Final = 12
 
-BASE, WIDTH, UPPER, UPPER_WIDTH, UPPER_AT, ENTRY, LEVELS = range(7)
-"""A graph: addresses of int32 arrays (BASE, UPPER, UPPER_AT), their widths, the row to start from."""
-GRAPH: Final = 7
+BASE, WIDTH, UPPER, UPPER_WIDTH, UPPER_AT, ENTRY, LEVELS, LIMIT = range(8)
+"""A graph: addresses of int32 arrays (BASE, UPPER, UPPER_AT), their widths, the row to start from. Rows from LIMIT on are
+not there, whoever names them: a graph that grows has them for later readers."""
+GRAPH: Final = 8
+
+LEVEL_OF, SHIFTS, LOCKS, NEAR, NEAR_POOL = range(5)
+"""A growth: addresses of each row's int32 levels above the base, of its float32 shift (`pairs`), of an int32 lock for each
+row, and of working memory for lists and pools of neighbours."""
+GROWTH: Final = 5
 
 EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, TOUCHED, VISITED, POOL, ORDERS, CODE, EXACT_CODE = range(13)
 """A request: how far to go (EF, ROOM, NEED: `walk`), FINAL candidates to re-score (0: none), TOP results; addresses of

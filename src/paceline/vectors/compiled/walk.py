@@ -32,6 +32,7 @@ from paceline.vectors.compiled.records import (
     EXACT_CODE,
     FINAL,
     LEVELS,
+    LIMIT,
     NEED,
     ORDERS,
     POOL,
@@ -59,11 +60,25 @@ def _may_return(request: Any, row: int) -> int:
 
 
 @compiled
-def _descend(graph: Any, side: Any, request: Any, state: Any) -> int:
-    """The row at which the base level is entered."""
-    row, level, best = graph[ENTRY], graph[LEVELS] - 1, np.int32(-(1 << 31))
-    while level >= 0:
-        links = graph[UPPER] + 4 * graph[UPPER_WIDTH] * (read_i32(graph[UPPER_AT] + 4 * row) + level)
+def links_of(graph: Any, row: int, level: int) -> int:
+    """Where the neighbours of a row on a level are; level 0 is the base."""
+    if level == 0:
+        return graph[BASE] + 4 * graph[WIDTH] * row
+    return graph[UPPER] + 4 * graph[UPPER_WIDTH] * (read_i32(graph[UPPER_AT] + 4 * row) + level - 1)
+
+
+@compiled
+def width_of(graph: Any, level: int) -> int:
+    """How many neighbours a row has at most."""
+    return graph[WIDTH] if level == 0 else graph[UPPER_WIDTH]
+
+
+@compiled
+def descend(graph: Any, side: Any, request: Any, state: Any, levels: int, floor: int) -> int:
+    """The best row met when every level from `levels` down to above `floor` is walked greedily, from the graph's entry."""
+    row, level, best = graph[ENTRY], levels, np.int32(-(1 << 31))
+    while level > floor:
+        links = links_of(graph, row, level)
         count = 0
         while count < graph[UPPER_WIDTH] and read_i32(links + 4 * count) >= 0:
             fetch_row(side, np.int64(read_i32(links + 4 * count)))
@@ -71,29 +86,31 @@ def _descend(graph: Any, side: Any, request: Any, state: Any) -> int:
         orders_of(side, links, 0, count, request[CODE], state, request[ORDERS])
         here = row
         for i in range(count):
-            order = read_i32(request[ORDERS] + 4 * i)
-            if order > best:
-                best, row = order, np.int64(read_i32(links + 4 * i))
+            order, other = read_i32(request[ORDERS] + 4 * i), np.int64(read_i32(links + 4 * i))
+            if order > best and other < graph[LIMIT]:
+                best, row = order, other
         level -= 1 if row == here else 0
     return row
 
 
 @compiled
-def _fetch_links(graph: Any, row: int) -> None:
+def _fetch_links(graph: Any, row: int, level: int) -> None:
     """Start to fetch a row's neighbours."""
-    links = graph[BASE] + 4 * graph[WIDTH] * row
-    for offset in range(0, 4 * graph[WIDTH], 64):
+    links = links_of(graph, row, level)
+    for offset in range(0, 4 * width_of(graph, level), 64):
         prefetch(links + offset)
 
 
 @compiled
-def _unseen(graph: Any, request: Any, row: int, touched: int) -> int:
+def _unseen(graph: Any, request: Any, row: int, level: int, touched: int) -> int:
     """Append the neighbours of `row` not met before to the list of those met; returns its new length."""
-    links = graph[BASE] + 4 * graph[WIDTH] * row
-    for j in range(graph[WIDTH]):
+    links = links_of(graph, row, level)
+    for j in range(width_of(graph, level)):
         other = np.int64(read_i32(links + 4 * j))
         if other < 0:
             break
+        if other >= graph[LIMIT]:
+            continue
         word, bit = request[VISITED] + 8 * (other >> 6), np.uint64(1) << np.uint64(other & 63)
         seen = read_u64(word)
         write_u64(word, seen | bit)
@@ -111,9 +128,8 @@ def _forget(request: Any, touched: int) -> None:
 
 
 @compiled
-def _start(graph: Any, side: Any, request: Any, state: Any) -> None:
+def _start(side: Any, request: Any, state: Any, row: int) -> None:
     """Put the first row into the empty pool."""
-    row = _descend(graph, side, request, state)
     write_i32(request[TOUCHED], row)
     write_u64(request[VISITED] + 8 * (row >> 6), np.uint64(1) << np.uint64(row & 63))
     orders_of(side, request[TOUCHED], 0, 1, request[CODE], state, request[ORDERS])
@@ -123,8 +139,15 @@ def _start(graph: Any, side: Any, request: Any, state: Any) -> None:
 @compiled
 def walk(graph: Any, side: Any, request: Any, state: Any) -> tuple[int, bool]:
     """Fill the pool with the best rows met; returns their count, and whether NEED of them were found."""
+    row = descend(graph, side, request, state, graph[LEVELS], 0)
+    return walk_level(graph, side, request, state, row, 0)
+
+
+@compiled
+def walk_level(graph: Any, side: Any, request: Any, state: Any, row: int, level: int) -> tuple[int, bool]:
+    """As `walk`, on one level, from `row`."""
     pool, room, masked = request[POOL], request[ROOM], request[NEED] > 0
-    _start(graph, side, request, state)
+    _start(side, request, state, row)
     count, cursor, found, touched = 1, 0, 0, 1
     while cursor < count and (cursor < request[EF] or found < request[NEED]):
         key = read_i64(pool + 8 * cursor)
@@ -134,11 +157,11 @@ def walk(graph: Any, side: Any, request: Any, state: Any) -> tuple[int, bool]:
             continue
         write_i64(pool + 8 * cursor, key | EXPANDED)
         fresh = touched
-        touched = _unseen(graph, request, row_of(key), touched)
+        touched = _unseen(graph, request, row_of(key), level, touched)
         for i in range(fresh, touched):
             fetch_row(side, np.int64(read_i32(request[TOUCHED] + 4 * i)))
         if cursor + 1 < count:
-            _fetch_links(graph, row_of(read_i64(pool + 8 * (cursor + 1))))
+            _fetch_links(graph, row_of(read_i64(pool + 8 * (cursor + 1))), level)
         listed = request[TOUCHED] + 4 * fresh
         orders_of(side, listed, 0, touched - fresh, request[CODE], state, request[ORDERS])
         for i in range(touched - fresh):
@@ -152,7 +175,7 @@ def walk(graph: Any, side: Any, request: Any, state: Any) -> tuple[int, bool]:
                 for passed in range(place, cursor if masked else place):
                     found -= 1 if read_i64(pool + 8 * passed) & ALLOWED != 0 else 0
                 cursor = place
-                _fetch_links(graph, other)
+                _fetch_links(graph, other, level)
             count = insert(pool, count, room, place, key)
     _forget(request, touched)
     return count, found >= request[NEED]
