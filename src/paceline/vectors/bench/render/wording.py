@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from paceline.base.figures import NONE, count, duration, interval, latency, level, number, rate, size
-from paceline.vectors.bench.report import BenchReport, Changes, Held, Precision, Result
+from paceline.vectors.bench.report import BenchReport, Changes, Held, Point, Precision, Result
 
 Row = Sequence[str]
 HELD_HEAD = ("", "index", "ef", "recall", "queries/s, one core", "beside ours", "p50", "p99")
@@ -141,7 +141,7 @@ def _precision_rows(one: Precision) -> Iterator[Row]:
 
 def _rests_on(report: BenchReport, result: Result) -> list[str]:
     """Whose figures are of some queries only: time was up."""
-    measured = [*result.curve, *result.held]
+    measured: list[Point | Held] = [*result.curve, *result.held]
     asked = [one.queries for one in (*measured, result.changes) if one is not None and one.queries]
     alone = [one.single_queries for one in measured if one.single_queries]
     if not asked and not alone:
