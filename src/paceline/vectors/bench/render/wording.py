@@ -139,17 +139,26 @@ def _precision_rows(one: Precision) -> Iterator[Row]:
         )
 
 
-def _rests_on(report: BenchReport, result: Result) -> list[str]:
-    """Whose figures are of some queries only: time was up."""
-    measured: list[Point | Held] = [*result.curve, *result.held]
-    asked = [one.queries for one in (*measured, result.changes) if one is not None and one.queries]
-    alone = [one.single_queries for one in measured if one.single_queries]
-    if not asked and not alone:
-        return []
-    some = [f"{count(min(asked))} queries in one call for recall and queries/s"] if asked else []
-    some += [f"{count(min(alone))} queries alone for p50 and p99"] if alone else []
-    told = f"{result.name} rests on {' and '.join(some)}, at least, of {count(report.corpus.queries)}"
-    return [f"{told}: a pass ends after {duration(report.settings.pass_s)}."]
+def _rests_on(report: BenchReport, result: Result) -> Iterator[str]:
+    """Where its figures are of some queries only: time was up."""
+    parts: tuple[tuple[str, Sequence[Point | Held]], ...] = (
+        ("the rounds", result.held),
+        ("the curve", result.curve),
+    )
+    for part, measured in parts:
+        asked = [one.queries for one in measured if one.queries]
+        alone = [one.single_queries for one in measured if one.single_queries]
+        some = [f"{count(min(asked))} queries in one call"] if asked else []
+        some += (
+            [f"{count(min(alone))} one by one" if asked else f"{count(min(alone))} queries one by one"]
+            if alone
+            else []
+        )
+        if some:
+            told = f"{result.name} answered {' and '.join(some)}, at least, of {count(report.corpus.queries)} in {part}"
+            yield f"{told}: a pass ends after {duration(report.settings.pass_s)}."
+    if result.changes is not None and result.changes.queries:
+        yield f"{result.name} answered {count(result.changes.queries)} queries after the changes, in the same time."
 
 
 def notes(report: BenchReport) -> list[str]:
