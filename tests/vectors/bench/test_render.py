@@ -62,9 +62,9 @@ def test_a_figure_of_some_queries_says_of_how_many_they_are():
     slow = result("milvus-flat", "product", 9.0, held=[held], curve=[point], changes=changes)
 
     assert wording.notes(small_report(results=[slow]))[:3] == [
-        "milvus-flat answered 94 queries one by one, at least, of 40 in the rounds: a pass ends after 20 s.",
-        "milvus-flat answered 700 queries in one call and 120 one by one, at least, of 40 in the curve: a pass ends after 20 s.",
-        "milvus-flat answered 35 queries after the changes, in the same time.",
+        "milvus-flat answered 94 queries one by one, at least, of 40 in the rounds: its time was up.",
+        "milvus-flat answered 700 queries in one call and 120 one by one, at least, of 40 in the curve: its time was up.",
+        "milvus-flat answered 35 queries after the changes: its time was up.",
     ]
     assert not any("answered" in note for note in wording.notes(small_report()))
 

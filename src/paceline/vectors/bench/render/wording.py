@@ -155,10 +155,10 @@ def _rests_on(report: BenchReport, result: Result) -> Iterator[str]:
             else []
         )
         if some:
-            told = f"{result.name} answered {' and '.join(some)}, at least, of {count(report.corpus.queries)} in {part}"
-            yield f"{told}: a pass ends after {duration(report.settings.pass_s)}."
+            whole = count(report.corpus.queries)
+            yield f"{result.name} answered {' and '.join(some)}, at least, of {whole} in {part}: its time was up."
     if result.changes is not None and result.changes.queries:
-        yield f"{result.name} answered {count(result.changes.queries)} queries after the changes, in the same time."
+        yield f"{result.name} answered {count(result.changes.queries)} queries after the changes: its time was up."
 
 
 def notes(report: BenchReport) -> list[str]:
