@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from collections_of import DIMENSIONS, SMALL, names, vectors
+from collections_of import DIMENSIONS, SMALL, names, vector, vectors
 
 from paceline.base.vectors_api import VectorService
 from paceline.base.vectors_collections import CreateCollection
-from paceline.base.vectors_records import Upsert, VectorItem
+from paceline.base.vectors_records import Queried, Query, Upsert, VectorItem
 from paceline.flow.cache.policy import CachePolicy
 from paceline.flow.cache.tiers import open_tiers
 from paceline.vectors.policy import VectorsPolicy
@@ -53,3 +53,13 @@ def upsert(count: int, first: int = 0, **fields: Any) -> Upsert:
     )
     items = [VectorItem(name, row, {"n": first + i}) for i, (name, row) in enumerate(rows)]
     return Upsert(vectors=items, **fields)
+
+
+def near(seed: int, **fields: Any) -> Query:
+    """The records nearest to vector `seed`."""
+    return Query(**{"vector": vector(seed).tolist(), "top_k": 3, **fields})
+
+
+def ids(answer: Queried) -> list[str]:
+    """Of the matches, best first."""
+    return [match.id for match in answer.matches]
