@@ -11,10 +11,7 @@ import pytest
 from collections_of import DIMENSIONS, SMALL, vectors
 from served import ask, create, ids, near, served, upsert
 
-from paceline.base.errors import (
-    NotFound,
-    PacelineError,
-)
+from paceline.base.errors import NotFound, PacelineError
 from paceline.base.vectors_collections import (
     Compact,
     Describe,

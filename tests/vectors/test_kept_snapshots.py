@@ -7,15 +7,8 @@ from pathlib import Path
 import pytest
 from served import ask, create, ids, near, served, upsert
 
-from paceline.base.errors import (
-    InvalidRequest,
-    NotFound,
-)
-from paceline.base.vectors_collections import (
-    ListSnapshots,
-    Restore,
-    Snapshot,
-)
+from paceline.base.errors import InvalidRequest, NotFound
+from paceline.base.vectors_collections import ListSnapshots, Restore, Snapshot
 from paceline.base.vectors_records import Delete
 
 pytestmark = pytest.mark.anyio

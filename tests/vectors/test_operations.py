@@ -9,16 +9,8 @@ import pytest
 from collections_of import vector
 from served import ask, create, ids, near, served, upsert
 
-from paceline.base.errors import (
-    InvalidRequest,
-)
-from paceline.base.vectors_collections import (
-    Compact,
-    ComparePrecisions,
-    Describe,
-    Reencode,
-    Verify,
-)
+from paceline.base.errors import InvalidRequest
+from paceline.base.vectors_collections import Compact, ComparePrecisions, Describe, Reencode, Verify
 from paceline.base.vectors_records import Delete, Fetch, ListIds, Update
 
 pytestmark = pytest.mark.anyio

@@ -9,14 +9,8 @@ import pytest
 from collections_of import SMALL, vectors
 from served import ask, create, near, served, upsert
 
-from paceline.base.errors import (
-    InvalidRequest,
-)
-from paceline.base.vectors_collections import (
-    Compact,
-    DescribeCollection,
-    Tune,
-)
+from paceline.base.errors import InvalidRequest
+from paceline.base.vectors_collections import Compact, DescribeCollection, Tune
 
 pytestmark = pytest.mark.anyio
 

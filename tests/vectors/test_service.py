@@ -11,20 +11,8 @@ import pytest
 from collections_of import DIMENSIONS, SMALL, vector, vectors
 from served import ask, create, near, served, upsert
 
-from paceline.base.errors import (
-    DeadlineExceeded,
-    EngineError,
-    FolderInUse,
-    InvalidRequest,
-)
-from paceline.base.vectors_collections import (
-    Compact,
-    Describe,
-    DropCollection,
-    Reshard,
-    Restore,
-    Tune,
-)
+from paceline.base.errors import DeadlineExceeded, EngineError, FolderInUse, InvalidRequest
+from paceline.base.vectors_collections import Compact, Describe, DropCollection, Reshard, Restore, Tune
 from paceline.base.vectors_records import Delete, Fetch, Query, Update, Upsert, VectorItem
 from paceline.vectors.service import LocalVectors
 

@@ -12,10 +12,7 @@ import pytest
 from collections_of import DIMENSIONS, vector
 from served import ask, create, ids, near, served, upsert
 
-from paceline.base.errors import (
-    InvalidRequest,
-    NotFound,
-)
+from paceline.base.errors import InvalidRequest, NotFound
 from paceline.base.vectors_records import Delete, Fetch, Query, Upsert, VectorItem
 from paceline.vectors.held import QUICK_S
 
