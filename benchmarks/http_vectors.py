@@ -26,7 +26,7 @@ import httpx
 import numpy as np
 from load import ROOT, free_port, machine, psutil
 
-from paceline.base.vectors_api import Query
+from paceline.base.vectors_records import Query
 from paceline.flow.cache.policy import CachePolicy
 from paceline.flow.cache.tiers import open_tiers
 from paceline.vectors.policy import VectorsPolicy

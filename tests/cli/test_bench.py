@@ -53,6 +53,7 @@ def test_json_is_all_that_is_printed(base, tmp_path, capsys):
         (["--clustered", "2000", "--only", "pinecone"], "no contestant 'pinecone'"),
         (["--clustered", "2000", "--recall", "99"], "--recall 99.0: more than 0 and at most 1"),
         (["--clustered", "2000", "--rounds", "0"], "--rounds 0"),
+        (["--clustered", "2000", "--pass-seconds", "0"], "--pass-seconds 0.0: more than 0"),
         (["--clustered", "2000", "--part", "all"], "--part all: there are build, curve"),
         (["--clustered", "2000", "--output", "a.txt"], "end it in .json or .html"),
         (["--clustered", "2000", "--output", "no/a.html"], "no is no folder"),

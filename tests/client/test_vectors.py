@@ -18,35 +18,37 @@ from paceline.base.errors import (
     StorageFull,
     Unreachable,
 )
-from paceline.base.vectors_api import (
-    ANSWER,
+from paceline.base.vectors_api import ANSWER
+from paceline.base.vectors_collections import (
     CollectionCard,
     Compact,
     ComparePrecisions,
     CreateCollection,
-    Delete,
-    Deleted,
     Describe,
     DescribeCollection,
     DropCollection,
-    Fetch,
     ListCollections,
-    ListIds,
     ListSnapshots,
-    Matched,
-    Queried,
-    Query,
     Reencode,
     Reshard,
     Restore,
-    Search,
     Snapshot,
     Tune,
+    Verify,
+)
+from paceline.base.vectors_records import (
+    Delete,
+    Deleted,
+    Fetch,
+    ListIds,
+    Matched,
+    Queried,
+    Query,
+    Search,
     Update,
     Upsert,
     Upserted,
     VectorItem,
-    Verify,
 )
 from paceline.client import AsyncClient, Client, HttpVectors, Retries
 from paceline.client.vector_messages import packed, vectors_call

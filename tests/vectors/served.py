@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from collections_of import DIMENSIONS, SMALL, names, vectors
+from collections_of import DIMENSIONS, SMALL, names, vector, vectors
 
-from paceline.base import vectors_api as api
+from paceline.base.vectors_api import VectorService
+from paceline.base.vectors_collections import CreateCollection
+from paceline.base.vectors_records import Queried, Query, Upsert, VectorItem
 from paceline.flow.cache.policy import CachePolicy
 from paceline.flow.cache.tiers import open_tiers
 from paceline.vectors.policy import VectorsPolicy
@@ -34,20 +36,30 @@ async def served(
             await tiers.close()
 
 
-async def ask(service: api.VectorService, asked: Any, seconds: float = 60.0) -> Any:
+async def ask(service: VectorService, asked: Any, seconds: float = 60.0) -> Any:
     """The answer, with time enough for it."""
     return await service.answer(asked, deadline_at=time.monotonic() + seconds)
 
 
-def create(name: str = "a", **fields: Any) -> api.CreateCollection:
+def create(name: str = "a", **fields: Any) -> CreateCollection:
     """A collection of the dimensions of `collections_of`."""
-    return api.CreateCollection(name=name, **{"dimension": DIMENSIONS, **fields})
+    return CreateCollection(name=name, **{"dimension": DIMENSIONS, **fields})
 
 
-def upsert(count: int, first: int = 0, **fields: Any) -> api.Upsert:
+def upsert(count: int, first: int = 0, **fields: Any) -> Upsert:
     """Records of seeds from `first` on, with their seed as metadata."""
     rows: Iterable[tuple[str, list[float]]] = zip(
         names(count, first), vectors(count, first).tolist(), strict=True
     )
-    items = [api.VectorItem(name, row, {"n": first + i}) for i, (name, row) in enumerate(rows)]
-    return api.Upsert(vectors=items, **fields)
+    items = [VectorItem(name, row, {"n": first + i}) for i, (name, row) in enumerate(rows)]
+    return Upsert(vectors=items, **fields)
+
+
+def near(seed: int, **fields: Any) -> Query:
+    """The records nearest to vector `seed`."""
+    return Query(**{"vector": vector(seed).tolist(), "top_k": 3, **fields})
+
+
+def ids(answer: Queried) -> list[str]:
+    """Of the matches, best first."""
+    return [match.id for match in answer.matches]

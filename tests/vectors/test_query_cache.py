@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from collections_of import vector
 
-from paceline.base.vectors_api import Matched, Queried, Query
+from paceline.base.vectors_records import Matched, Queried, Query
 from paceline.flow.cache.policy import CachePolicy
 from paceline.flow.cache.tiers import open_tiers
 from paceline.vectors.metric import Floats

@@ -13,8 +13,24 @@ import pytest
 from collections_of import vector, vectors
 from served import ask, create, served, upsert
 
-from paceline.base import vectors_api as api
 from paceline.base.errors import DeadlineExceeded, EngineError, InvalidRequest, NotFound
+from paceline.base.vectors_api import ANSWER
+from paceline.base.vectors_collections import (
+    Compact,
+    ComparePrecisions,
+    Describe,
+    DescribeCollection,
+    DropCollection,
+    ListCollections,
+    ListSnapshots,
+    Reencode,
+    Reshard,
+    Restore,
+    Snapshot,
+    Tune,
+    Verify,
+)
+from paceline.base.vectors_records import Delete, Fetch, ListIds, Matched, Query, Update
 from paceline.flow.channel import Channel, ChannelServer
 from paceline.vectors.remote import PREFIX, RemoteVectors, VectorsHost
 from paceline.vectors.service import LocalVectors
@@ -45,24 +61,24 @@ async def linked(folder: Path) -> AsyncIterator[tuple[RemoteVectors, LocalVector
 ALL = [
     create("a"),
     upsert(120, collection="a"),
-    api.Update(id="v3", set_metadata={"list": ["x", "y"]}),
-    api.Fetch(ids=["v3", "nobody"]),
-    api.ListIds(limit=2, prefix="v1"),
-    api.Query(vector=vector(1).tolist(), include_metadata=True, include_values=True),
-    api.Query(id="v3", filter={"list": "x"}),
-    api.Describe(),
-    api.ListCollections(),
-    api.DescribeCollection(),
-    api.Tune(recall=0.9, vectors=vectors(120, first=1000).tolist(), apply=False),
-    api.Compact(),
-    api.Verify(),
-    api.Snapshot(name="s"),
-    api.ListSnapshots(),
-    api.Restore(collection="b", source="a", name="s"),
-    api.Reencode(collection="b", precision="fp16"),
-    api.Reshard(collection="b", shards=1),
-    api.Delete(ids=["v1"], collection="a"),
-    api.DropCollection(collection="b"),
+    Update(id="v3", set_metadata={"list": ["x", "y"]}),
+    Fetch(ids=["v3", "nobody"]),
+    ListIds(limit=2, prefix="v1"),
+    Query(vector=vector(1).tolist(), include_metadata=True, include_values=True),
+    Query(id="v3", filter={"list": "x"}),
+    Describe(),
+    ListCollections(),
+    DescribeCollection(),
+    Tune(recall=0.9, vectors=vectors(120, first=1000).tolist(), apply=False),
+    Compact(),
+    Verify(),
+    Snapshot(name="s"),
+    ListSnapshots(),
+    Restore(collection="b", source="a", name="s"),
+    Reencode(collection="b", precision="fp16"),
+    Reshard(collection="b", shards=1),
+    Delete(ids=["v1"], collection="a"),
+    DropCollection(collection="b"),
 ]
 
 
@@ -71,20 +87,20 @@ async def test_every_answer_is_of_its_type(tmp_path: Path) -> None:
     async with linked(tmp_path) as (remote, service):
         for asked in ALL:
             answer = await ask(remote, asked)
-            assert type(answer) is api.ANSWER[type(asked)]
-            if type(asked) in {api.Fetch, api.Query, api.Describe, api.ListIds, api.ListCollections}:
+            assert type(answer) is ANSWER[type(asked)]
+            if type(asked) in {Fetch, Query, Describe, ListIds, ListCollections}:
                 assert answer == await ask(service, asked)
 
-    assert {type(asked) for asked in ALL} == set(api.ANSWER) - {api.ComparePrecisions}  # wants 1,000 records
+    assert {type(asked) for asked in ALL} == set(ANSWER) - {ComparePrecisions}  # wants 1,000 records
 
 
 @pytest.mark.parametrize(
     ("asked", "error", "param"),
     [
-        (api.Query(vector=[1.0]), InvalidRequest, "vector"),
-        (api.Query(vector=vector(1).tolist(), collection="b"), NotFound, "collection"),
-        (api.Query(id="nobody"), NotFound, "id"),
-        (api.ComparePrecisions(), InvalidRequest, "precision"),
+        (Query(vector=[1.0]), InvalidRequest, "vector"),
+        (Query(vector=vector(1).tolist(), collection="b"), NotFound, "collection"),
+        (Query(id="nobody"), NotFound, "id"),
+        (ComparePrecisions(), InvalidRequest, "precision"),
     ],
 )
 async def test_errors_arrive_as_they_were_raised(
@@ -107,7 +123,7 @@ async def test_the_deadline_travels(tmp_path: Path) -> None:
         with pytest.raises(DeadlineExceeded):
             await remote.answer(create("a"), deadline_at=time.monotonic() - 1)
 
-        assert (await ask(service, api.ListCollections())).collections == []
+        assert (await ask(service, ListCollections())).collections == []
 
 
 async def test_answers_are_kept_where_the_collections_are(tmp_path: Path) -> None:
@@ -115,7 +131,7 @@ async def test_answers_are_kept_where_the_collections_are(tmp_path: Path) -> Non
     async with linked(tmp_path) as (remote, service):
         await ask(remote, create("a"))
         await ask(remote, upsert(10))
-        query = api.Query(vector=vector(1).tolist())
+        query = Query(vector=vector(1).tolist())
         first = await ask(remote, query)
 
         assert remote.hit(query) is None
@@ -130,12 +146,12 @@ async def test_health_is_what_the_other_process_said_last(tmp_path: Path) -> Non
         await ask(remote, create("a"))
         watching = asyncio.ensure_future(remote.watch())
         while remote.health().get("collections") != 1:
-            await ask(remote, api.ListCollections())
+            await ask(remote, ListCollections())
         assert remote.health() == service.health()
         watching.cancel()
 
     with pytest.raises(EngineError):
-        await ask(remote, api.ListCollections())
+        await ask(remote, ListCollections())
     assert remote.health()["status"] == "failing"
 
 
@@ -147,4 +163,4 @@ async def test_what_the_other_end_does_not_know_is_told(tmp_path: Path) -> None:
         with pytest.raises(EngineError, match="nobody here knows 'Sing'"):
             await remote._channel.call(f"{PREFIX}answer", ["Sing", b"", 0.0])
         with pytest.raises(EngineError, match="Matched cannot be asked"):
-            await ask(remote, api.Matched("a", 1.0))
+            await ask(remote, Matched("a", 1.0))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paceline.base.errors import InvalidRequest
-from paceline.base.vectors_api import VectorItem
+from paceline.base.vectors_records import VectorItem
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import Match, Record
 from paceline.vectors.wire import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -66,6 +67,13 @@ def vectors(  # noqa: PLR0913 - the options of the command
         Parameter(negative="", help="recall@10 at which all are compared; may be repeated."),
     ] = (0.97, 0.99),
     rounds: Annotated[int, Parameter(help="Rounds in turns at each recall.")] = 5,
+    pass_seconds: Annotated[
+        float,
+        Parameter(
+            help="Seconds of one pass over the queries, half of it all in one call, half one by one: "
+            "who is not done by then has its figures from those it did."
+        ),
+    ] = 20.0,
     m: Annotated[int, Parameter(name="--m", help="Neighbours in a graph.")] = 16,
     ef_construction: Annotated[int, Parameter(help="Candidates of neighbours as a graph is built.")] = 200,
     build_threads: Annotated[
@@ -108,10 +116,10 @@ def vectors(  # noqa: PLR0913 - the options of the command
     from paceline.vectors.bench.report import Settings  # noqa: PLC0415
     from paceline.vectors.bench.roster import chosen  # noqa: PLC0415
 
-    _check(recall, rounds, most_queries, output)
+    _check(recall, rounds, most_queries, pass_seconds, output)
     parts = _parts(part)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    settings = Settings(sorted(set(recall)), rounds, m, ef_construction, build_threads or cores)
+    settings = Settings(sorted(set(recall)), rounds, m, ef_construction, build_threads or cores, pass_seconds)
     asked = Asked(chosen(only), settings, parts, reuse=reuse_curves)
     with _told() as (tell, interrupted), _in_folder(folder) as kept:
         tell("reading vectors, and their true neighbours")
@@ -123,13 +131,17 @@ def vectors(  # noqa: PLR0913 - the options of the command
     return 1 if any(result.failed for result in report.results) else 0
 
 
-def _check(recall: tuple[float, ...], rounds: int, most_queries: int, output: tuple[Path, ...]) -> None:
+def _check(
+    recall: tuple[float, ...], rounds: int, most_queries: int, pass_seconds: float, output: tuple[Path, ...]
+) -> None:
     """Before anything is built. ConfigError."""
     wrong = next((one for one in recall if not 0 < one <= 1), None)
     if wrong is not None or not recall:
         raise ConfigError(f"--recall {wrong}: more than 0 and at most 1, such as 0.99", param="recall")
     if rounds < 1 or most_queries < 1:
         raise ConfigError(f"--rounds {rounds} and --most-queries {most_queries}: 1 or more of each")
+    if not 0 < pass_seconds < math.inf:
+        raise ConfigError(f"--pass-seconds {pass_seconds}: more than 0, such as 20", param="pass_seconds")
     for file in output:
         if file.suffix.lower() not in _SUFFIXES:
             raise ConfigError(f"--output {file}: end it in .json or .html, which says what it holds")

@@ -66,7 +66,7 @@ async def _stored(
     console: Console, collection: AsyncCollection, glosses: Sequence[Gloss], vectors: np.ndarray
 ) -> None:
     """Batches, some at a time; each is on the disk when it is answered."""
-    from paceline.base.vectors_api import VectorItem  # noqa: PLC0415
+    from paceline.base.vectors_records import VectorItem  # noqa: PLC0415
     from paceline.client.vector_messages import packed  # noqa: PLC0415
 
     turns = asyncio.Semaphore(AT_ONCE)

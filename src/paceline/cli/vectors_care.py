@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from paceline.base.vectors_api import (
+from paceline.base.vectors_collections import (
     Compact,
     ComparePrecisions,
     Precisions,

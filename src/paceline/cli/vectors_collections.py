@@ -9,7 +9,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from paceline.base.errors import ConfigError
-from paceline.base.vectors_api import (
+from paceline.base.vectors_collections import (
     CollectionCard,
     Collections,
     CreateCollection,

@@ -13,7 +13,8 @@ from cyclopts import App, Parameter
 
 from paceline.base.clock import monotonic
 from paceline.base.errors import ConfigError, InvalidRequest, PacelineError
-from paceline.base.vectors_api import CollectionCard, Compact, DescribeCollection, Upsert, VectorItem
+from paceline.base.vectors_collections import CollectionCard, Compact, DescribeCollection
+from paceline.base.vectors_records import Upsert, VectorItem
 from paceline.cli.console import progress, say, say_note
 from paceline.cli.load_pace import LoadPace
 from paceline.cli.vectors_collections import Json, Name

@@ -12,7 +12,8 @@ from cyclopts import Parameter
 
 from paceline.base.clock import monotonic
 from paceline.base.errors import ConfigError, InvalidRequest, NotFound
-from paceline.base.vectors_api import (
+from paceline.base.vectors_api import VectorService
+from paceline.base.vectors_collections import (
     Compact,
     ComparePrecisions,
     CreateCollection,
@@ -20,13 +21,11 @@ from paceline.base.vectors_api import (
     Reencode,
     Reshard,
     Restore,
-    Search,
     Snapshot,
     Tune,
-    Upsert,
-    VectorService,
     Verify,
 )
+from paceline.base.vectors_records import Search, Upsert
 from paceline.cli.options import NO_OPTIONS, Options
 
 if TYPE_CHECKING:

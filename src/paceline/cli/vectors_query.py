@@ -10,7 +10,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from paceline.base.errors import ConfigError
-from paceline.base.vectors_api import Matched, Queried, Query, Search
+from paceline.base.vectors_records import Matched, Queried, Query, Search
 from paceline.cli.console import say, say_note
 from paceline.cli.vectors_collections import Json, Name
 from paceline.cli.vectors_place import NO_PLACE, Place

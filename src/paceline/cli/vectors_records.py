@@ -8,7 +8,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from paceline.base.errors import ConfigError
-from paceline.base.vectors_api import Delete, Deleted, Fetch, Fetched, Listed, ListIds, Update
+from paceline.base.vectors_records import Delete, Deleted, Fetch, Fetched, Listed, ListIds, Update
 from paceline.cli.console import say, say_note
 from paceline.cli.vectors_collections import Json, Name, Yes, confirm
 from paceline.cli.vectors_place import NO_PLACE, Place

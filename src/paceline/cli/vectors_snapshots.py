@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import App, Parameter
 
-from paceline.base.vectors_api import ListSnapshots, Restore, Snapshot, Snapshots
+from paceline.base.vectors_collections import ListSnapshots, Restore, Snapshot, Snapshots
 from paceline.cli.console import say, say_note
 from paceline.cli.vectors_collections import Json, Name, say_card
 from paceline.cli.vectors_place import NO_PLACE, Place

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import App, Parameter
 
-from paceline.base.vectors_api import Tune, Tuned
+from paceline.base.vectors_collections import Tune, Tuned
 from paceline.cli.console import say, say_note
 from paceline.cli.vectors_collections import Json, Name
 from paceline.cli.vectors_place import NO_PLACE, Place

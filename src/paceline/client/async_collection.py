@@ -5,31 +5,33 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, Unpack
 
-from paceline.base.vectors_api import (
+from paceline.base.vectors_collections import (
     CollectionCard,
     Compact,
-    Delete,
-    Deleted,
     Describe,
     DescribeCollection,
     Described,
     DropCollection,
-    Fetch,
-    Fetched,
-    Listed,
-    ListIds,
-    Queried,
     Reencode,
     Reshard,
     Resharded,
     Restore,
     Snapshot,
     Tuned,
+    Verified,
+    Verify,
+)
+from paceline.base.vectors_records import (
+    Delete,
+    Deleted,
+    Fetch,
+    Fetched,
+    Listed,
+    ListIds,
+    Queried,
     Update,
     Upserted,
     VectorItem,
-    Verified,
-    Verify,
 )
 from paceline.client.vector_messages import (
     CARE_S,

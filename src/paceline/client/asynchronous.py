@@ -12,7 +12,13 @@ import httpx
 
 from paceline.base.api import ModelCard, Priority
 from paceline.base.errors import PacelineError
-from paceline.base.vectors_api import CollectionCard, Collections, ListCollections, ListSnapshots, Snapshots
+from paceline.base.vectors_collections import (
+    CollectionCard,
+    Collections,
+    ListCollections,
+    ListSnapshots,
+    Snapshots,
+)
 from paceline.client.async_collection import AsyncCollection
 from paceline.client.generation import (
     CHAT,

@@ -13,32 +13,34 @@ import numpy as np
 import numpy.typing as npt
 
 from paceline.base.errors import InvalidRequest
-from paceline.base.vectors_api import (
-    ANSWER,
+from paceline.base.vectors_api import ANSWER
+from paceline.base.vectors_collections import (
     Compact,
     ComparePrecisions,
     CreateCollection,
-    Delete,
     Describe,
     DescribeCollection,
     DropCollection,
-    Fetch,
     ListCollections,
-    ListIds,
     ListSnapshots,
-    Queried,
-    Query,
     Reencode,
     Reshard,
     Restore,
-    Search,
     Snapshot,
     Tune,
+    Verify,
+)
+from paceline.base.vectors_message import Values
+from paceline.base.vectors_records import (
+    Delete,
+    Fetch,
+    ListIds,
+    Queried,
+    Query,
+    Search,
     Update,
     Upsert,
-    Values,
     VectorItem,
-    Verify,
 )
 from paceline.client.messages import Call, decode
 
@@ -78,7 +80,7 @@ Given = VectorItem | Mapping[str, Any] | tuple[Any, ...]
 
 
 class QueryFields(TypedDict, total=False):
-    """How a query looks, and what of the records comes back; see `vectors_api.Query`."""
+    """How a query looks, and what of the records comes back; see `vectors_records.Query`."""
 
     top_k: int
     filter: Mapping[str, Any]
@@ -92,14 +94,14 @@ class QueryFields(TypedDict, total=False):
 
 
 class SearchFields(QueryFields, total=False):
-    """The same of a search by text; see `vectors_api.Search`."""
+    """The same of a search by text; see `vectors_records.Search`."""
 
     mode: Literal["vector", "words", "hybrid"]
     model: str
 
 
 class TuneFields(TypedDict, total=False):
-    """How a setting is found; see `vectors_api.Tune`."""
+    """How a setting is found; see `vectors_collections.Tune`."""
 
     k: int
     confidence: float
@@ -108,7 +110,7 @@ class TuneFields(TypedDict, total=False):
 
 
 class CreateFields(TypedDict, total=False):
-    """What a collection is; see `vectors_api.CreateCollection`."""
+    """What a collection is; see `vectors_collections.CreateCollection`."""
 
     dimension: int
     metric: Literal["cosine", "dot", "dotproduct", "l2", "euclidean"]

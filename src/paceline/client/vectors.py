@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from paceline.base.clock import Clock, monotonic
 from paceline.base.errors import PacelineError, StorageError, Unreachable
-from paceline.base.vectors_api import Queried, Query
+from paceline.base.vectors_records import Queried, Query
 from paceline.client.asynchronous import AsyncClient
 
 

@@ -6,25 +6,19 @@ from typing import Any, Final
 
 import msgspec
 
-from paceline.base.vectors_api import (
+from paceline.base.vectors_collections import (
     Compact,
     ComparePrecisions,
     CreateCollection,
-    Delete,
     Describe,
-    Fetch,
-    ListIds,
-    Query,
     Reencode,
     Reshard,
     Restore,
-    Search,
     Snapshot,
     Tune,
-    Update,
-    Upsert,
     Verify,
 )
+from paceline.base.vectors_records import Delete, Fetch, ListIds, Query, Search, Update, Upsert
 from paceline.serve.openapi_parts import (
     JSON,
     MSGPACK,

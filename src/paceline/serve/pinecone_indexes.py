@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from paceline.base.errors import InvalidRequest
-from paceline.base.vectors_api import CollectionCard, Collections, CreateCollection, Dropped
+from paceline.base.vectors_collections import CollectionCard, Collections, CreateCollection, Dropped
 
 _FIELD: Final = "_values"
 """The vector field of an index whose records have one vector each."""

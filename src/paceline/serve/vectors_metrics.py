@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paceline.base.instruments import Histogram, Registry
-from paceline.base.vectors_api import Queried, Upserted
+from paceline.base.vectors_records import Queried, Upserted
 
 
 class VectorMetrics:

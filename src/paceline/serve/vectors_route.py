@@ -11,7 +11,9 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from paceline.base.errors import InvalidRequest, NotFound, Rejected
-from paceline.base.vectors_api import CreateCollection, Queried, Query, Search, Upsert, VectorService
+from paceline.base.vectors_api import VectorService
+from paceline.base.vectors_collections import CreateCollection
+from paceline.base.vectors_records import Queried, Query, Search, Upsert
 from paceline.serve.call import JSON, MSGPACK, TIER, Call, Told
 from paceline.serve.compress import compress, negotiate
 from paceline.serve.decode import Decoder, check_size, invalid, read_body

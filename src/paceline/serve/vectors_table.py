@@ -7,31 +7,24 @@ from typing import Any, Final
 
 import msgspec
 
-from paceline.base.vectors_api import (
-    ANSWER,
+from paceline.base.vectors_api import ANSWER
+from paceline.base.vectors_collections import (
     Compact,
     ComparePrecisions,
     CreateCollection,
-    Delete,
     Describe,
     DescribeCollection,
     DropCollection,
-    Fetch,
     ListCollections,
-    ListIds,
     ListSnapshots,
-    Queried,
-    Query,
     Reencode,
     Reshard,
     Restore,
-    Search,
     Snapshot,
     Tune,
-    Update,
-    Upsert,
     Verify,
 )
+from paceline.base.vectors_records import Delete, Fetch, ListIds, Queried, Query, Search, Update, Upsert
 from paceline.serve.call import MAX_TIMEOUT_MS
 from paceline.serve.pinecone_indexes import (
     CreateIndex,

@@ -11,15 +11,9 @@ import msgspec
 
 from paceline.base.api import EmbedRequest
 from paceline.base.errors import InvalidRequest, NotFound
-from paceline.base.vectors_api import (
-    CreateCollection,
-    DescribeCollection,
-    Query,
-    Search,
-    Upsert,
-    VectorItem,
-    VectorService,
-)
+from paceline.base.vectors_api import VectorService
+from paceline.base.vectors_collections import CreateCollection, DescribeCollection
+from paceline.base.vectors_records import Query, Search, Upsert, VectorItem
 from paceline.embed.result import EmbedResult
 from paceline.serve.embeddings import Embedder
 from paceline.serve.metrics import Metrics

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from paceline.base.errors import InvalidRequest, NotFound
-from paceline.base.vectors_api import MOST_K, CollectionCard, Queried, Query
+from paceline.base.vectors_collections import CollectionCard
+from paceline.base.vectors_records import MOST_K, Queried, Query
 from paceline.vectors.collection import Collection
 from paceline.vectors.gathered import missing_of
 from paceline.vectors.held_recall import HeldRecall

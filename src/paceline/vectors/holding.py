@@ -8,8 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from paceline.base import vectors_api as api
 from paceline.base.errors import FolderInUse, InvalidRequest, NotFound, PacelineError, StorageError
+from paceline.base.vectors_collections import (
+    CollectionCard,
+    Collections,
+    CreateCollection,
+    DropCollection,
+    Dropped,
+    ListCollections,
+    Reshard,
+    Resharded,
+)
 from paceline.flow.cache.tiers import Tiers
 from paceline.vectors import operations
 from paceline.vectors.codes import Precision
@@ -138,19 +147,19 @@ class Holding:
         """Of the open collections, or the one that a new collection would have."""
         return {held.collection.schema.precision for held in self.all()} or {"int8"}
 
-    def list_all(self, _: api.ListCollections) -> api.Collections:
+    def list_all(self, _: ListCollections) -> Collections:
         """All there are; one that cannot be opened is left out, and told by `health`."""
         self.open_all()
-        return api.Collections(collections=[held.card() for _, held in sorted(self._held.items())])
+        return Collections(collections=[held.card() for _, held in sorted(self._held.items())])
 
-    def create(self, asked: api.CreateCollection) -> api.CollectionCard:
+    def create(self, asked: CreateCollection) -> CollectionCard:
         """Make one."""
         schema, sample = operations.schema_of(asked)
         with self._lock:
             self._store.create(asked.name, schema, sample=sample, shards=asked.shards)
             return self._hold(asked.name).card()
 
-    def drop(self, asked: api.DropCollection) -> api.Dropped:
+    def drop(self, asked: DropCollection) -> Dropped:
         """Delete one, which must be named."""
         if not asked.collection:
             raise InvalidRequest("no collection is named; what is dropped must be", param="collection")
@@ -158,16 +167,16 @@ class Holding:
             held = self._opened(asked.collection)
             del self._held[held.name]
             self._store.drop(held.name)
-        return api.Dropped()
+        return Dropped()
 
-    def reshard(self, asked: api.Reshard) -> api.Resharded:
+    def reshard(self, asked: Reshard) -> Resharded:
         """Spread one over another number of shards. What is asked of it meanwhile is answered."""
         name = self.asked(asked).name
         done = self._store.reshard(name, asked.shards)
         self._opened(name)  # of its own identity if it has shards only now: its versions count anew
         return done
 
-    def restore(self, name: str, snapshot: Path) -> api.CollectionCard:
+    def restore(self, name: str, snapshot: Path) -> CollectionCard:
         """Make one of a snapshot."""
         with self._lock:
             self._store.restore(name, snapshot)

@@ -9,8 +9,31 @@ from typing import Any
 
 import msgspec
 
-from paceline.base import vectors_api as api
 from paceline.base.errors import InvalidRequest
+from paceline.base.vectors_collections import (
+    CollectionCard,
+    ComparePrecisions,
+    CreateCollection,
+    Described,
+    NamespaceCount,
+    Precisions,
+    Reencode,
+    Verified,
+)
+from paceline.base.vectors_records import (
+    Delete,
+    Deleted,
+    Fetch,
+    Fetched,
+    Listed,
+    ListedId,
+    ListIds,
+    Page,
+    Update,
+    Updated,
+    Upsert,
+    Upserted,
+)
 from paceline.vectors.any_collection import AnyCollection
 from paceline.vectors.collection import Collection
 from paceline.vectors.held import Held
@@ -20,11 +43,11 @@ from paceline.vectors.record import checked_namespace
 from paceline.vectors.wire import METRICS, fetched_of, records_of, rows_of, vector_of
 
 
-def upsert(collection: AnyCollection, asked: api.Upsert) -> api.Upserted:
+def upsert(collection: AnyCollection, asked: Upsert) -> Upserted:
     """Write records; all or none."""
     records = records_of(asked.vectors, asked.namespace, collection.schema)
     try:
-        return api.Upserted(upserted_count=collection.upsert(records))
+        return Upserted(upserted_count=collection.upsert(records))
     except InvalidRequest as error:
         raise _named_as_sent(error) from None
 
@@ -38,7 +61,7 @@ def _named_as_sent(error: InvalidRequest) -> InvalidRequest:
     )
 
 
-def update(collection: AnyCollection, asked: api.Update) -> api.Updated:
+def update(collection: AnyCollection, asked: Update) -> Updated:
     """Change a record."""
     if asked.values is None and asked.set_metadata is None:
         raise InvalidRequest(
@@ -46,26 +69,26 @@ def update(collection: AnyCollection, asked: api.Update) -> api.Updated:
         )
     vector = None if asked.values is None else vector_of(asked.values, collection.schema, "values")
     collection.update(asked.id, metadata=asked.set_metadata, vector=vector, namespace=asked.namespace)
-    return api.Updated()
+    return Updated()
 
 
-def delete(collection: AnyCollection, asked: api.Delete) -> api.Deleted:
+def delete(collection: AnyCollection, asked: Delete) -> Deleted:
     """Delete records."""
     if (asked.ids is not None) + (asked.filter is not None) + asked.delete_all != 1:
         raise InvalidRequest("say what to delete: one of ids, filter, deleteAll", param="ids")
     count = collection.delete(
         asked.ids, filter=asked.filter, namespace=asked.namespace, everything=asked.delete_all
     )
-    return api.Deleted(deleted_count=count)
+    return Deleted(deleted_count=count)
 
 
-def fetch(collection: AnyCollection, asked: api.Fetch) -> api.Fetched:
+def fetch(collection: AnyCollection, asked: Fetch) -> Fetched:
     """Read records."""
     records = collection.fetch(asked.ids, namespace=asked.namespace, include_vectors=asked.include_values)
     return fetched_of(records, asked.namespace)
 
 
-def list_ids(collection: AnyCollection, asked: api.ListIds) -> api.Listed:
+def list_ids(collection: AnyCollection, asked: ListIds) -> Listed:
     """A page of ids, in order; goes through all names, as they are kept in none."""
     after = "" if asked.pagination_token is None else _id_of(asked.pagination_token)
     namespace = checked_namespace(asked.namespace)
@@ -77,10 +100,10 @@ def list_ids(collection: AnyCollection, asked: api.ListIds) -> api.Listed:
     page = heapq.nsmallest(asked.limit + 1, names)
     more = len(page) > asked.limit
     page = page[: asked.limit]
-    return api.Listed(
-        vectors=[api.ListedId(id=name) for name in page],
+    return Listed(
+        vectors=[ListedId(id=name) for name in page],
         namespace=namespace,
-        pagination=api.Page(next=_token_of(page[-1])) if more else None,
+        pagination=Page(next=_token_of(page[-1])) if more else None,
     )
 
 
@@ -98,12 +121,12 @@ def _id_of(token: str) -> str:
         ) from None
 
 
-def describe(name: str, collection: AnyCollection) -> api.Described:
+def describe(name: str, collection: AnyCollection) -> Described:
     """Counts and sizes."""
     stats = collection.stats()
-    return api.Described(
+    return Described(
         namespaces={
-            space: api.NamespaceCount(vector_count=count) for space, count in sorted(stats.namespaces.items())
+            space: NamespaceCount(vector_count=count) for space, count in sorted(stats.namespaces.items())
         },
         dimension=stats.dimensions,
         total_vector_count=stats.records,
@@ -114,18 +137,18 @@ def describe(name: str, collection: AnyCollection) -> api.Described:
     )
 
 
-def compact(held: Held) -> api.CollectionCard:
+def compact(held: Held) -> CollectionCard:
     """Join all segments."""
     held.collection.compact()
     return held.card()
 
 
-def verify(collection: AnyCollection) -> api.Verified:
+def verify(collection: AnyCollection) -> Verified:
     """Read all files."""
-    return api.Verified(damaged={str(number): why for number, why in collection.verify().items()})
+    return Verified(damaged={str(number): why for number, why in collection.verify().items()})
 
 
-def precisions(held: Held, asked: api.ComparePrecisions) -> api.Precisions:
+def precisions(held: Held, asked: ComparePrecisions) -> Precisions:
     """What each would give. InvalidRequest for shards, and for few records."""
     if not isinstance(held.collection, Collection):
         raise InvalidRequest(
@@ -139,17 +162,17 @@ def precisions(held: Held, asked: api.ComparePrecisions) -> api.Precisions:
         ef=policy.ef if kept is None else kept.ef,
         candidates=policy.candidates if kept is None else kept.candidates,
     )
-    return msgspec.convert(table, api.Precisions, from_attributes=True)
+    return msgspec.convert(table, Precisions, from_attributes=True)
 
 
-def reencode(held: Held, asked: api.Reencode) -> api.CollectionCard:
+def reencode(held: Held, asked: Reencode) -> CollectionCard:
     """Begin to hold the vectors in another precision; `Describe` tells how far it is."""
     held.collection.reencode(asked.precision)
     held.recall.look_again()
     return held.card()
 
 
-def schema_of(asked: api.CreateCollection) -> tuple[Schema, Any]:
+def schema_of(asked: CreateCollection) -> tuple[Schema, Any]:
     """What a collection is made with, and the sample that it learns from."""
     if asked.dimension < 1:
         raise InvalidRequest(

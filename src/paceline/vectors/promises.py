@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from paceline.base import vectors_api as api
 from paceline.base.errors import InvalidRequest
+from paceline.base.vectors_collections import Tune, Tuned, TunedLevel
 from paceline.vectors.held import Held
 from paceline.vectors.kept_recall import KeptRecall
 from paceline.vectors.pauses import Pauses
@@ -19,7 +19,7 @@ from paceline.vectors.wire import rows_of
 _MOST_QUERIES: Final = 1000
 
 
-def tuned(held: Held, asked: api.Tune, ending: threading.Event) -> api.Tuned:
+def tuned(held: Held, asked: Tune, ending: threading.Event) -> Tuned:
     """The settings measured, and the quickest that holds the recall put into force if `apply` says so.
 
     InvalidRequest when there are too few queries to tell.
@@ -59,7 +59,7 @@ def tuned(held: Held, asked: api.Tune, ending: threading.Event) -> api.Tuned:
         applies = True
         promise = Promise(asked.recall, asked.k, asked.confidence, asked.namespace)
         held.recall.keep(KeptRecall(promise, chosen.ef, chosen.candidates))
-    return api.Tuned(
+    return Tuned(
         k=table.k,
         target=table.target,
         confidence=table.confidence,
@@ -70,5 +70,5 @@ def tuned(held: Held, asked: api.Tune, ending: threading.Event) -> api.Tuned:
     )
 
 
-def _level(level: Level) -> api.TunedLevel:
-    return api.TunedLevel(**msgspec.structs.asdict(level))
+def _level(level: Level) -> TunedLevel:
+    return TunedLevel(**msgspec.structs.asdict(level))

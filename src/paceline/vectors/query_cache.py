@@ -20,7 +20,7 @@ import orjson
 import xxhash
 
 from paceline.base.timings import Tier
-from paceline.base.vectors_api import Queried, Query
+from paceline.base.vectors_records import Queried, Query
 from paceline.flow.cache.tiers import Tiers
 from paceline.vectors.metric import Floats
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from paceline.base.errors import EngineError
-from paceline.base.vectors_api import ANSWER, Queried, Query, VectorService
+from paceline.base.vectors_api import ANSWER, VectorService
+from paceline.base.vectors_records import Queried, Query
 from paceline.flow.channel import Channel
 
 PREFIX: Final = "vectors."

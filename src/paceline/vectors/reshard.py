@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 
 from paceline.base.errors import InvalidRequest, PacelineError, Unreachable
-from paceline.base.vectors_api import Resharded
+from paceline.base.vectors_collections import Resharded
 from paceline.vectors.rebalance import Progress, add_shards, drop_leaving, rebalance
 from paceline.vectors.shard import Shard
 from paceline.vectors.shard_keeper import wait_s

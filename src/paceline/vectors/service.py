@@ -13,8 +13,26 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from paceline.base import vectors_api as api
 from paceline.base.errors import EngineError, InvalidRequest, PacelineError
+from paceline.base.vectors_collections import (
+    CollectionCard,
+    Compact,
+    ComparePrecisions,
+    CreateCollection,
+    Describe,
+    DescribeCollection,
+    DropCollection,
+    ListCollections,
+    ListSnapshots,
+    Reencode,
+    Reshard,
+    Restore,
+    Snapshot,
+    Snapshots,
+    Tune,
+    Verify,
+)
+from paceline.base.vectors_records import Delete, Fetch, ListIds, Queried, Query, Update, Upsert
 from paceline.flow.cache.tiers import Tiers
 from paceline.vectors import operations
 from paceline.vectors.folder_lock import FolderLock
@@ -36,17 +54,17 @@ LOOK_S: Final = 2.0
 Work = Callable[[Held, Any], Any]
 
 _OF_RECORDS: Final[Mapping[type[Any], tuple[Kind, Work]]] = {
-    api.Upsert: ("write", lambda held, asked: operations.upsert(held.collection, asked)),
-    api.Update: ("write", lambda held, asked: operations.update(held.collection, asked)),
-    api.Delete: ("write", lambda held, asked: operations.delete(held.collection, asked)),
-    api.Fetch: ("read", lambda held, asked: operations.fetch(held.collection, asked)),
-    api.ListIds: ("read", lambda held, asked: operations.list_ids(held.collection, asked)),
-    api.Describe: ("read", lambda held, _: operations.describe(held.name, held.collection)),
-    api.DescribeCollection: ("read", lambda held, _: held.card()),
-    api.Compact: ("care", lambda held, _: operations.compact(held)),
-    api.Verify: ("care", lambda held, _: operations.verify(held.collection)),
-    api.ComparePrecisions: ("care", operations.precisions),
-    api.Reencode: ("care", operations.reencode),
+    Upsert: ("write", lambda held, asked: operations.upsert(held.collection, asked)),
+    Update: ("write", lambda held, asked: operations.update(held.collection, asked)),
+    Delete: ("write", lambda held, asked: operations.delete(held.collection, asked)),
+    Fetch: ("read", lambda held, asked: operations.fetch(held.collection, asked)),
+    ListIds: ("read", lambda held, asked: operations.list_ids(held.collection, asked)),
+    Describe: ("read", lambda held, _: operations.describe(held.name, held.collection)),
+    DescribeCollection: ("read", lambda held, _: held.card()),
+    Compact: ("care", lambda held, _: operations.compact(held)),
+    Verify: ("care", lambda held, _: operations.verify(held.collection)),
+    ComparePrecisions: ("care", operations.precisions),
+    Reencode: ("care", operations.reencode),
 }
 """What one collection answers alone."""
 
@@ -73,14 +91,14 @@ class LocalVectors:
             ("queries_total", "cached_total", "on_loop_total", "writes_total", "records_written_total"), 0
         )
         self._of_store: Mapping[type[Any], tuple[Kind, Callable[[Any], Any]]] = {
-            api.CreateCollection: ("care", self._holding.create),
-            api.ListCollections: ("read", self._holding.list_all),
-            api.DropCollection: ("care", self._holding.drop),
-            api.Reshard: ("care", self._holding.reshard),
-            api.Tune: ("care", lambda asked: tuned(self._holding.asked(asked), asked, self._ending)),
-            api.Snapshot: ("care", self._snapshot),
-            api.ListSnapshots: ("read", lambda _: api.Snapshots(snapshots=self._snapshots.names())),
-            api.Restore: ("care", self._restore),
+            CreateCollection: ("care", self._holding.create),
+            ListCollections: ("read", self._holding.list_all),
+            DropCollection: ("care", self._holding.drop),
+            Reshard: ("care", self._holding.reshard),
+            Tune: ("care", lambda asked: tuned(self._holding.asked(asked), asked, self._ending)),
+            Snapshot: ("care", self._snapshot),
+            ListSnapshots: ("read", lambda _: Snapshots(snapshots=self._snapshots.names())),
+            Restore: ("care", self._restore),
         }
 
     async def start(self) -> None:
@@ -98,7 +116,7 @@ class LocalVectors:
 
     # -- what is asked ----------------------------------------------------------------------------------------
 
-    def hit(self, query: api.Query) -> api.Queried | None:
+    def hit(self, query: Query) -> Queried | None:
         """See `VectorService.hit`; what is wrong with the query is told by `answer`."""
         held = self._holding.known(query.collection)
         if held is None or held.cache is None:
@@ -115,7 +133,7 @@ class LocalVectors:
     async def answer(self, asked: Any, *, deadline_at: float) -> Any:
         """See `VectorService.answer`."""
         kind = type(asked)
-        if kind is api.Query:
+        if kind is Query:
             return await self._query(asked, deadline_at)
         if kind in _OF_RECORDS:
             pool, work = _OF_RECORDS[kind]
@@ -128,7 +146,7 @@ class LocalVectors:
             return await self._threads.run(pool, partial(whole, asked), deadline_at)
         raise EngineError(f"{kind.__name__} cannot be asked of collections; are all parts of one version?")
 
-    async def _query(self, query: api.Query, deadline_at: float) -> api.Queried:
+    async def _query(self, query: Query, deadline_at: float) -> Queried:
         self._counts["queries_total"] += 1
         held = self._holding.known(query.collection)
         if held is None:
@@ -141,22 +159,22 @@ class LocalVectors:
         self._counts["cached_total"] += tier not in {"miss", "bypass"}
         return answer
 
-    async def _search(self, held: Held, asked: Asked, deadline_at: float) -> api.Queried:
+    async def _search(self, held: Held, asked: Asked, deadline_at: float) -> Queried:
         if held.is_quick(asked) and self._holding.is_current(held):
             self._counts["on_loop_total"] += 1
             return held.search(asked)
 
-        def search(now: Held, query: api.Query) -> api.Queried:
+        def search(now: Held, query: Query) -> Queried:
             return now.search(asked if now is held else now.asked(query))
 
         return await self._threads.run("read", partial(self._holding.done, search, asked.query), deadline_at)
 
-    def _snapshot(self, asked: api.Snapshot) -> api.Snapshots:
+    def _snapshot(self, asked: Snapshot) -> Snapshots:
         held = self._holding.asked(asked)
         self._snapshots.take(held.name, held.collection, asked.name)
-        return api.Snapshots(snapshots={held.name: self._snapshots.names().get(held.name, [])})
+        return Snapshots(snapshots={held.name: self._snapshots.names().get(held.name, [])})
 
-    def _restore(self, asked: api.Restore) -> api.CollectionCard:
+    def _restore(self, asked: Restore) -> CollectionCard:
         if not asked.collection:
             raise InvalidRequest(
                 "no collection is named; say what the restored one is called", param="collection"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from paceline.base.errors import InvalidRequest, NotFound
-from paceline.base.vectors_api import Resharded
+from paceline.base.vectors_collections import Resharded
 from paceline.vectors.collection import Collection
 from paceline.vectors.disk import PART, sync_folder, told
 from paceline.vectors.manifest import NAME

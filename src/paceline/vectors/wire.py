@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from paceline.base.errors import InvalidRequest
-from paceline.base.vectors_api import Fetched, Matched, Queried, Values, VectorItem
+from paceline.base.vectors_message import Values
+from paceline.base.vectors_records import Fetched, Matched, Queried, VectorItem
 from paceline.vectors.metric import Floats, Metric
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import Match, Record

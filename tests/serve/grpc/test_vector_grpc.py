@@ -16,7 +16,8 @@ from pinecone import Pinecone
 from pinecone.errors.exceptions import NotFoundError, UnauthorizedError
 
 from paceline.base.errors import ConfigError, PacelineError, Rejected, all_errors
-from paceline.base.vectors_api import CreateCollection, Query
+from paceline.base.vectors_collections import CreateCollection
+from paceline.base.vectors_records import Query
 from paceline.serve.asgi import Application
 from paceline.serve.grpc import vector_service_pb2 as pb
 from paceline.serve.grpc.status import details_of, status_of, trailing_of

@@ -14,21 +14,15 @@ from postgres import postgres_url  # noqa: F401 - a fixture
 from qdrant_server import API_KEY, qdrant_server
 
 from paceline.base.errors import InvalidRequest, NotFound
-from paceline.base.vectors_api import (
+from paceline.base.vectors_api import VectorService
+from paceline.base.vectors_collections import (
     CreateCollection,
-    Delete,
     Describe,
     DescribeCollection,
     DropCollection,
-    Fetch,
     ListCollections,
-    ListIds,
-    Query,
-    Update,
-    Upsert,
-    VectorItem,
-    VectorService,
 )
+from paceline.base.vectors_records import Delete, Fetch, ListIds, Query, Update, Upsert, VectorItem
 from paceline.vectors.adapters import open_adapter
 from paceline.vectors.policy import VectorsPolicy
 from paceline.vectors.service import LocalVectors

@@ -23,20 +23,18 @@ from paceline.base.errors import (
     StorageError,
     Unreachable,
 )
-from paceline.base.vectors_api import (
+from paceline.base.vectors_api import VectorService
+from paceline.base.vectors_collections import (
     Compact,
     CreateCollection,
     Describe,
     DropCollection,
     ListCollections,
-    Query,
     Reshard,
     Snapshot,
     Tune,
-    Upsert,
-    VectorItem,
-    VectorService,
 )
+from paceline.base.vectors_records import Query, Upsert, VectorItem
 from paceline.vectors.adapters import open_adapter
 from paceline.vectors.policy import VectorsPolicy
 

@@ -19,7 +19,8 @@ import qdrant_edge as edge
 from postgres import postgres_url  # noqa: F401 - a fixture
 
 from paceline.base.errors import InvalidRequest
-from paceline.base.vectors_api import CreateCollection, Delete, DropCollection, Query, Upsert, VectorItem
+from paceline.base.vectors_collections import CreateCollection, DropCollection
+from paceline.base.vectors_records import Delete, Query, Upsert, VectorItem
 from paceline.vectors import filter_nodes
 from paceline.vectors.adapters import open_adapter
 from paceline.vectors.adapters.qdrant_filter import condition_of

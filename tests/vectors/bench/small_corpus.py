@@ -66,7 +66,7 @@ def small_report(**fields: object) -> BenchReport:
             ),
             Result("chroma", "product", "chromadb 1.5", failed="RuntimeError: no room"),
         ],
-        "absent": [Absent("milvus-flat", "pip install pymilvus")],
+        "absent": [Absent("milvus-flat", "pip install milvus-lite")],
         "precisions": [Precision("int8", "fp16", 384.0, 136.0, [Point(64, 0.99, 9_000.0, 0.1, 0.2)])],
     }
     return BenchReport(**{**whole, **fields})

@@ -8,7 +8,7 @@ import pytest
 from small_corpus import result, small_report
 
 from paceline.vectors.bench.render import page, terminal, wording
-from paceline.vectors.bench.report import BenchReport
+from paceline.vectors.bench.report import BenchReport, Changes, Held, Point
 
 
 def shown(report):
@@ -47,12 +47,26 @@ def test_the_terminal_shows_every_part():
         "bench.html",
         "chroma failed: RuntimeError: no room",
         "faiss-sq8 does not reach recall 0.999; 0.9950 at most.",
-        "Not installed: milvus-flat (pip install pymilvus).",
+        "Not installed: milvus-flat (pip install milvus-lite).",
         "abcdef123456",
         "seed 3",
         "bench-04",
     ):
         assert words in text
+
+
+def test_a_figure_of_some_queries_says_of_how_many_they_are():
+    held = Held(0.99, 40, 0.9912, 9.0, 8.0, 10.0, 60.0, 110.0, 5, single_queries=94)
+    point = Point(16, 0.92, 9.0, 60.0, 80.0, 700, 120)
+    changes = Changes(100, 5_000.0, 9_000.0, 0.9905, 40, queries=35)
+    slow = result("milvus-flat", "product", 9.0, held=[held], curve=[point], changes=changes)
+
+    assert wording.notes(small_report(results=[slow]))[:3] == [
+        "milvus-flat answered 94 queries one by one, at least, of 40 in the rounds: its time was up.",
+        "milvus-flat answered 700 queries in one call and 120 one by one, at least, of 40 in the curve: its time was up.",
+        "milvus-flat answered 35 queries after the changes: its time was up.",
+    ]
+    assert not any("answered" in note for note in wording.notes(small_report()))
 
 
 def test_an_interrupted_run_says_so():

@@ -13,10 +13,10 @@ import numpy as np
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from paceline.base.errors import InvalidRequest
-from paceline.base.vectors_api import (
+from paceline.base.vectors_collections import Describe, Described
+from paceline.base.vectors_message import Values
+from paceline.base.vectors_records import (
     Delete,
-    Describe,
-    Described,
     Fetch,
     Fetched,
     Listed,
@@ -27,7 +27,6 @@ from paceline.base.vectors_api import (
     Updated,
     Upsert,
     Upserted,
-    Values,
     VectorItem,
 )
 from paceline.serve.grpc import vector_service_pb2 as pb

@@ -16,7 +16,8 @@ from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
 from paceline.base.errors import ConfigError, InvalidRequest, Overloaded, PacelineError
-from paceline.base.vectors_api import Query, VectorService
+from paceline.base.vectors_api import VectorService
+from paceline.base.vectors_records import Query
 from paceline.serve.access_log import Line
 from paceline.serve.call import Call
 from paceline.serve.entrance import Entrance

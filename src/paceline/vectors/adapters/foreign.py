@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from paceline.base.errors import InvalidRequest, NotFound
-from paceline.base.vectors_api import MOST_K, CreateCollection, Delete, DropCollection, Query, Update, Upsert
+from paceline.base.vectors_collections import CreateCollection, DropCollection
+from paceline.base.vectors_records import MOST_K, Delete, Query, Update, Upsert
 from paceline.vectors.batch import checked_keys, without_doubles
 from paceline.vectors.metadata import checked_metadata
 from paceline.vectors.metric import Floats

@@ -10,7 +10,7 @@ import orjson
 from psycopg.sql import SQL, Composed, Identifier
 
 from paceline.base.errors import InvalidRequest
-from paceline.base.vectors_api import CollectionCard
+from paceline.base.vectors_collections import CollectionCard
 from paceline.vectors.metric import Floats, Metric
 from paceline.vectors.policy import Schema
 

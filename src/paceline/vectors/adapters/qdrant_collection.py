@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 import msgspec
 
 from paceline.base.errors import InvalidRequest
-from paceline.base.vectors_api import CollectionCard, Query
+from paceline.base.vectors_collections import CollectionCard
+from paceline.base.vectors_records import Query
 from paceline.vectors.adapters.foreign import TEXT_FIELD
 from paceline.vectors.metric import Metric
 from paceline.vectors.policy import Schema

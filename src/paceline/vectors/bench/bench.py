@@ -143,7 +143,7 @@ class Bench:
 
     @contextmanager
     def _working(self, entry: Entry, index: Path) -> Iterator[ContestantProcess]:
-        job = Job(entry.name, self._setup(index), str(self.folder))
+        job = Job(entry.name, self._setup(index), str(self.folder), self.asked.settings.pass_s)
         process = ContestantProcess(job, self._interrupted)
         try:
             yield process
@@ -198,7 +198,8 @@ class Bench:
                 self._say(f"{entry.name}: searching with ef {effort}")
                 return process.ask(DoSearch(effort, singles), Pass)
 
-            points = curve(search, self.corpus.shape.k, self.asked.efforts)
+            shape = self.corpus.shape
+            points = curve(search, shape.k, shape.queries, self.asked.efforts)
             chosen = {str(target): smallest(points, search, target) for target in wanted}
             found = Kept(points, {target: effort for target, effort in chosen.items() if effort is not None})
             kept.write_bytes(msgspec.json.encode(found))
@@ -215,7 +216,8 @@ class Bench:
             self._say(f"recall {target}: {name} with ef {effort}")
             return processes[name].ask(DoSearch(effort, singles=True), Pass)
 
-        for name, held in in_turns(target, efforts, search, self.asked.settings.rounds).items():
+        rounds, queries = self.asked.settings.rounds, self.corpus.shape.queries
+        for name, held in in_turns(target, efforts, search, rounds, queries).items():
             self._put(name, held=[*self._results[name].held, held])
 
     def _change(self, entry: Entry) -> None:

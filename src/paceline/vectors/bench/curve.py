@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from paceline.vectors.bench.measure_search import Pass
+from paceline.vectors.bench.measure_search import Pass, fewer
 from paceline.vectors.bench.report import Point
 
 EFFORTS: Final = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
@@ -22,17 +22,18 @@ Search = Callable[[int, bool], Pass]
 """A pass at an effort, with each query alone or not."""
 
 
-def point(effort: int, found: Pass) -> Point:
-    """A pass as a point of the curve."""
+def point(effort: int, found: Pass, whole: int) -> Point:
+    """A pass over as many as `whole` queries as a point of the curve."""
     p50, p99 = np.percentile(found.single_ms, (50, 99)).tolist()
-    return Point(effort, found.recall, len(found.single_ms) / found.batch_s, p50, p99)
+    rests_on = fewer(found.queries, whole), fewer(len(found.single_ms), whole)
+    return Point(effort, found.recall, found.queries / found.batch_s, p50, p99, *rests_on)
 
 
-def curve(search: Search, k: int, efforts: Sequence[int] = EFFORTS) -> list[Point]:
-    """Points of rising ef, until recall is `ENOUGH`, or rises no more."""
+def curve(search: Search, k: int, queries: int, efforts: Sequence[int] = EFFORTS) -> list[Point]:
+    """Points of rising ef over so many `queries`, until recall is `ENOUGH`, or rises no more."""
     points: list[Point] = []
     for effort in (one for one in efforts if one >= k):
-        points.append(point(effort, search(effort, True)))
+        points.append(point(effort, search(effort, True), queries))
         best = max(points, key=lambda one: one.recall)  # the first of several
         if best.recall >= ENOUGH or effort > _PATIENCE * best.effort:
             break

@@ -13,6 +13,7 @@ import psutil
 
 from paceline.vectors.bench.contestant import Contestant, Setup
 from paceline.vectors.bench.corpus import Corpus
+from paceline.vectors.bench.measure_search import affordable
 from paceline.vectors.bench.report import Build, Size
 from paceline.vectors.bench.roster import Entry
 
@@ -43,15 +44,16 @@ def warm(entry: Entry, setup: Setup, corpus: Corpus) -> None:
         small.close()
 
 
-def opened(entry: Entry, setup: Setup, corpus: Corpus, effort: int) -> tuple[Contestant, Size]:
-    """The index opened and searched once by every query, and what that took."""
+def opened(entry: Entry, setup: Setup, corpus: Corpus, effort: int, most_s: float) -> tuple[Contestant, Size]:
+    """The index opened and searched once by every query, or as many as `most_s` seconds allow, and what that took."""
     warm(entry, setup, corpus)
     queries = np.array(corpus.queries)
     before = _resident()
     contestant = entry.made(setup)
     contestant.open()
     contestant.set_effort(effort)
-    contestant.search(queries, corpus.shape.k)
+    k = corpus.shape.k
+    contestant.search(queries[: affordable(contestant, queries, k, most_s)], k)
     grown = _resident() - before
     count, held = len(corpus.vectors), contestant.held_bytes()
     disk = sum(file.stat().st_size for file in Path(setup.folder).rglob("*") if file.is_file())

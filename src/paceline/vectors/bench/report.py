@@ -33,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True):
     m: int
     ef_construction: int
     build_threads: int
+    pass_s: float = 20.0
+    """Seconds of one pass over the queries, about, after which a contestant has done what it could."""
 
 
 class Build(msgspec.Struct, frozen=True):
@@ -72,6 +74,10 @@ class Point(msgspec.Struct, frozen=True):
     p50_ms: float
     """One query a call."""
     p99_ms: float
+    queries: int | None = None
+    """On which recall and `qps` rest, where a pass ended before all; None: all."""
+    single_queries: int | None = None
+    """On which latencies rest, in the same way."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -88,6 +94,10 @@ class Held(msgspec.Struct, frozen=True):
     p99_ms: float
     """Of all rounds together."""
     rounds: int
+    queries: int | None = None
+    """In one call, on which recall and rates rest, in the round with the fewest; None: all."""
+    single_queries: int | None = None
+    """One by one, on which latencies rest, in the round with the fewest; None: all."""
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -101,6 +111,8 @@ class Changes(msgspec.Struct, frozen=True):
     effort: int | None
     reason: str = ""
     """Why there is nothing to tell."""
+    queries: int | None = None
+    """On which that recall rests, where it is not all; None: all."""
 
 
 class Result(msgspec.Struct, frozen=True):

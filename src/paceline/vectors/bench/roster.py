@@ -54,7 +54,7 @@ _OURS: Final = {"paceline": "int8"} | {
 ROSTER: Final = {
     entry.name: entry
     for entry in (
-        *_entries("ours", "numba faiss", "numba faiss-cpu", "ours:Ours", _OURS),
+        *_entries("ours", "numba", "numba", "ours:Ours", _OURS),
         *_entries("library", "hnswlib", "hnswlib", "hnswlib_index:Hnswlib", {"hnswlib": ""}),
         *_entries(
             "library",
@@ -83,8 +83,8 @@ ROSTER: Final = {
         *_entries("product", "chromadb", "chromadb", "chroma:Chroma", {"chroma": ""}),
         *_entries(
             "product",
-            "pymilvus milvus_lite faiss",
-            "pymilvus milvus-lite faiss-cpu",
+            "milvus_lite faiss",
+            "milvus-lite faiss-cpu",
             "milvus:Milvus",
             {"milvus-flat": "flat", "milvus-sq": "sq"},
         ),

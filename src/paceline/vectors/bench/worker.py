@@ -31,6 +31,8 @@ class Job(msgspec.Struct, frozen=True):
     setup: Setup
     corpus: str
     """Folder of the corpus."""
+    pass_s: float
+    """Seconds of one pass over the queries, at most."""
 
 
 class DoBuild(msgspec.Struct, frozen=True, tag=True):
@@ -85,12 +87,14 @@ class Worker:
             case DoBuild():
                 return build(self.entry, self.job.setup, self.corpus)
             case DoOpen(effort):
-                self._contestant, size = opened(self.entry, self.job.setup, self.corpus, effort)
+                self._contestant, size = opened(
+                    self.entry, self.job.setup, self.corpus, effort, self.job.pass_s
+                )
                 return size
             case DoSearch(effort, singles):
-                return search_pass(self.contestant, self.corpus, effort, singles=singles)
+                return search_pass(self.contestant, self.corpus, effort, self.job.pass_s, singles=singles)
             case DoChanges(effort):
-                return measure_changes(self.contestant, self.corpus, effort)
+                return measure_changes(self.contestant, self.corpus, effort, self.job.pass_s)
             case DoPrecisions():
                 from paceline.vectors.bench.measure_precisions import measure_precisions  # noqa: PLC0415 - numba
 

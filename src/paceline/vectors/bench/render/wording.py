@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from paceline.base.figures import NONE, count, duration, interval, latency, level, number, rate, size
-from paceline.vectors.bench.report import BenchReport, Changes, Held, Precision, Result
+from paceline.vectors.bench.report import BenchReport, Changes, Held, Point, Precision, Result
 
 Row = Sequence[str]
 HELD_HEAD = ("", "index", "ef", "recall", "queries/s, one core", "beside ours", "p50", "p99")
@@ -44,7 +44,7 @@ def about(report: BenchReport) -> list[tuple[str, str]]:
             "settings",
             (
                 f"M {settings.m}, ef_construction {settings.ef_construction}, {settings.build_threads} threads to build, "
-                f"{settings.rounds} rounds in turns, seed {corpus.seed}"
+                f"{settings.rounds} rounds in turns, passes of {duration(settings.pass_s)} at most, seed {corpus.seed}"
             ),
         ),
         (
@@ -139,6 +139,28 @@ def _precision_rows(one: Precision) -> Iterator[Row]:
         )
 
 
+def _rests_on(report: BenchReport, result: Result) -> Iterator[str]:
+    """Where its figures are of some queries only: time was up."""
+    parts: tuple[tuple[str, Sequence[Point | Held]], ...] = (
+        ("the rounds", result.held),
+        ("the curve", result.curve),
+    )
+    for part, measured in parts:
+        asked = [one.queries for one in measured if one.queries]
+        alone = [one.single_queries for one in measured if one.single_queries]
+        some = [f"{count(min(asked))} queries in one call"] if asked else []
+        some += (
+            [f"{count(min(alone))} one by one" if asked else f"{count(min(alone))} queries one by one"]
+            if alone
+            else []
+        )
+        if some:
+            whole = count(report.corpus.queries)
+            yield f"{result.name} answered {' and '.join(some)}, at least, of {whole} in {part}: its time was up."
+    if result.changes is not None and result.changes.queries:
+        yield f"{result.name} answered {count(result.changes.queries)} queries after the changes: its time was up."
+
+
 def notes(report: BenchReport) -> list[str]:
     """What is missing from the tables, and why."""
     told = ["Ctrl-C ended the run before its end."] if report.interrupted else []
@@ -148,6 +170,7 @@ def notes(report: BenchReport) -> list[str]:
             highest = max((point.recall for point in result.curve), default=0.0)
             wanted = " and ".join(level(target) for target in result.missed)
             told.append(f"{result.name} does not reach recall {wanted}; {highest:.4f} at most.")
+        told += _rests_on(report, result)
         if result.changes is not None and result.changes.reason:
             told.append(f"{result.name} is not among the changes: {result.changes.reason}.")
     kept = [result.name for result in report.results if result.build is not None and result.build.was_kept]
