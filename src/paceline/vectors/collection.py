@@ -233,12 +233,12 @@ class Collection:
         """The best `k` records for each of `vectors` (q, d), or for one (d,), best first.
 
         `filter`: only records whose metadata pass; a `Filter` is taken as checked. `ef`,
-        `candidates`: how far to look, instead of the policy's. `exact` looks at all: the truth, for what it costs.
+        `candidates`: how far to look, instead of `default_ef` and the policy's. `exact` looks at all: the truth, for what it costs.
         """
         view, search = self._view(), self.policy.search
         reach = Reach(
             k,
-            search.ef if ef is None else ef,
+            self.default_ef if ef is None else ef,
             search.candidates if candidates is None else candidates,
             search.threads,
             checked_namespace(namespace),
@@ -289,6 +289,12 @@ class Collection:
     def types(self) -> Types:
         """Fields of the metadata, and the kinds of their values."""
         return self._view().types
+
+    @property
+    def default_ef(self) -> int:
+        """How far a search looks unless it says otherwise: the policy's ef, or more where it finds too little."""
+        search = self.policy.search
+        return max(search.ef, self._state.view.least_ef(search.recall) if search.recall else 0)
 
     @property
     def version(self) -> int:

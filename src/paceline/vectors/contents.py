@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from paceline.vectors.codes import Coded, Coder, Precision
 from paceline.vectors.columns import Columns
 from paceline.vectors.courtesy import courteously
+from paceline.vectors.finding import Finding, measured_build
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.growing import build_graph
@@ -54,6 +55,7 @@ def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> Se
     vectors = fine.coder.decode(fine.rows)
     coded = fine if schema.rescore == "none" else _learned(vectors, schema.precision, schema)
     metadata = Packed.joined([segment.packed_metadata.taken(rows) for segment, rows in taken])
+    graph, findings = (None, []) if plan is None else _built(vectors, coded, fine, schema, plan)
     namespaces = list(dict.fromkeys(space for segment, _ in taken for space in segment.head.namespaces))
     place = {space: i for i, space in enumerate(namespaces)}
     return SegmentContent(
@@ -74,7 +76,8 @@ def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> Se
         ),
         coded=coded,
         fine=None if schema.rescore == "none" else fine,
-        graph=None if plan is None else _built(vectors, coded, plan),
+        graph=graph,
+        findings=findings,
         columns=Columns.build([unpacked_metadata(packed) for packed in metadata]),
         quick=plan is not None and plan.quick,
     )
@@ -101,12 +104,12 @@ def _learned(vectors: Floats, precision: Precision, schema: Schema) -> Coded:
     return Coded.of(Coder.learn(vectors[::step], precision, schema.metric), vectors)
 
 
-def _built(vectors: Floats, coded: Coded, plan: GraphPlan) -> Graph:
-    return build_graph(
-        vectors,
-        coded.coder.shape.metric,
-        coded=coded,
-        m=plan.m,
-        ef_construction=plan.ef_construction,
-        threads=plan.threads,
-    )
+def _built(
+    vectors: Floats, coded: Coded, fine: Coded, schema: Schema, plan: GraphPlan
+) -> tuple[Graph, list[Finding]]:
+    """The graph, and what it finds if it is built with care and on the codes that are searched."""
+    if not plan.quick and schema.precision != "binary":
+        return measured_build(coded, fine, plan)
+    how = (plan.m, plan.ef_construction, plan.threads)
+    graph = build_graph(vectors, schema.metric, coded=coded, m=how[0], ef_construction=how[1], threads=how[2])
+    return graph, []

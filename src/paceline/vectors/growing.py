@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -66,19 +66,30 @@ class GrowingGraph:
         """Insert the next rows, whose codes are written: those of `vectors` (n, d), as they were entered."""
         first, end = self.count, self.count + len(vectors)
         self._shifts[first:end] = shifts_of(self.coded, first, end)
-        if first == 0 and end:
-            self._graph[of.ENTRY], self._graph[of.LEVELS] = 0, self._levels[0]
-            first += 1
         self._graph[of.LIMIT] = end
-        queries = self.coded.coder.turned(vectors)[first - self.count :]
-        parts = ((at, queries[at : at + _AT_ONCE]) for at in range(0, len(queries), _AT_ONCE))
+        self._insert_all(np.arange(first, end, dtype=np.int32), lambda part: vectors[part - first], threads)
+        self.count = end
+
+    def grow_in_order(self, rows: Ints, vectors_of: Callable[[Ints], Floats], threads: int = 1) -> None:
+        """Insert `rows`, of whatever place, into a graph of which all codes are written; `vectors_of` some (n, d)."""
+        if self.count == 0:
+            self._shifts[:] = shifts_of(self.coded, 0, len(self.coded))
+            self.count = self._graph[of.LIMIT] = len(self.coded)
+        self._insert_all(rows, vectors_of, threads)
+
+    def _insert_all(self, rows: Ints, vectors_of: Callable[[Ints], Floats], threads: int) -> None:
+        if len(rows) and self._graph[of.ENTRY] < 0:
+            self._graph[of.ENTRY], self._graph[of.LEVELS] = rows[0], self._levels[rows[0]]
+            rows = rows[1:]
+        lists = (rows[at : at + _AT_ONCE] for at in range(0, len(rows), _AT_ONCE))
+        turned = self.coded.coder.turned
+        parts = ((part, turned(vectors_of(part))) for part in lists)
         if threads == 1:
-            self._insert(parts, first)
+            self._insert(parts)
         else:
             with ThreadPoolExecutor(threads, thread_name_prefix="vectors-grow") as pool:
                 shared = _Shared(parts)
-                list(pool.map(lambda _: self._insert(shared, first), range(threads)))
-        self.count = end
+                list(pool.map(lambda _: self._insert(shared), range(threads)))
 
     def moved(self, coded: Coded) -> GrowingGraph:
         """The same over other codes of the same rows, with room for more."""
@@ -98,13 +109,11 @@ class GrowingGraph:
         entry, levels = int(self._graph[of.ENTRY]), int(self._graph[of.LEVELS])
         return Graph(self._base[:count], self._upper[:above], self._upper_at[:count], entry, levels)
 
-    def _insert(self, parts: Iterator[tuple[int, Floats]], first: int) -> None:
+    def _insert(self, parts: Iterator[tuple[Ints, Floats]]) -> None:
         memory, growth, kept = self._memories.pop() if self._memories else self._memory()
-        for at, queries in parts:
+        for rows, queries in parts:
             give_way()
-            insert_rows(
-                self._graph, self._side, growth, memory.request, memory.states[0, 0], queries, first + at
-            )
+            insert_rows(self._graph, self._side, growth, memory.request, memory.states[0, 0], queries, rows)
         self._memories.append((memory, growth, kept))
 
     def _memory(self) -> tuple[Memory, NDArray[np.int64], list[NDArray[np.generic]]]:
@@ -122,13 +131,13 @@ class GrowingGraph:
 class _Shared:
     """An iterator that several threads may draw from."""
 
-    def __init__(self, parts: Iterator[tuple[int, Floats]]) -> None:
+    def __init__(self, parts: Iterator[tuple[Ints, Floats]]) -> None:
         self._parts, self._lock = parts, threading.Lock()
 
-    def __iter__(self) -> Iterator[tuple[int, Floats]]:
+    def __iter__(self) -> Iterator[tuple[Ints, Floats]]:
         return self
 
-    def __next__(self) -> tuple[int, Floats]:
+    def __next__(self) -> tuple[Ints, Floats]:
         with self._lock:
             return next(self._parts)
 

@@ -41,6 +41,8 @@ class Asked(msgspec.Struct, frozen=True):
     vector: Floats | None
     ef: int
     candidates: int
+    is_said: bool = True
+    """Whether the query or a promise says `ef`; else it is the collection's default."""
 
 
 class Held:
@@ -83,16 +85,16 @@ class Held:
         if query.vector is not None:
             vector = vector_of(query.vector, self.collection.schema, "vector")
         policy, kept = self.collection.policy.search, self.recall.kept
-        ef, candidates = policy.ef, policy.candidates
-        if (
-            kept is not None and query.top_k <= kept.promise.k
-        ):  # more results need more than was tuned for fewer
+        ef, candidates = self.collection.default_ef, policy.candidates
+        promised = kept is not None and query.top_k <= kept.promise.k
+        if kept is not None and promised:  # more results need more than was tuned for fewer
             ef, candidates = kept.ef, kept.candidates
         return Asked(
             query,
             vector,
             ef if query.ef is None else query.ef,
             candidates if query.candidates is None else query.candidates,
+            is_said=promised or query.ef is not None,
         )
 
     def key(self, asked: Asked) -> bytes:
@@ -146,7 +148,7 @@ class Held:
             k,
             filter=query.filter,
             namespace=query.namespace,
-            ef=asked.ef,
+            ef=asked.ef if asked.is_said else None,
             candidates=asked.candidates,
             include_metadata=query.include_metadata,
             include_vectors=query.include_values,
@@ -193,7 +195,7 @@ class Held:
             records=self.collection.records,
             version=self.collection.version,
             shards=1 if isinstance(self.collection, Collection) else len(self.collection.slots.shards),
-            ef=policy.ef if kept is None else kept.ef,
+            ef=self.collection.default_ef if kept is None else kept.ef,
             candidates=policy.candidates if kept is None else kept.candidates,
             promise=self.recall.text(),
         )

@@ -20,11 +20,12 @@ from paceline.vectors.policy import Schema
 from paceline.vectors.preprocess import PreprocessShape
 
 NAME: Final = "manifest.json"
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raised by every change that an older version cannot read; then `UPGRADES` gets a step from the one before."""
 Tree = dict[str, Any]
-UPGRADES: Final[Mapping[int, Callable[[Tree], Tree]]] = {1: lambda tree: tree}
-"""By format: makes the manifest of that format one of the next. 2 added `schema.text_field`, which may be left out."""
+UPGRADES: Final[Mapping[int, Callable[[Tree], Tree]]] = {1: lambda tree: tree, 2: lambda tree: tree}
+"""By format: makes the manifest of that format one of the next. 2 added `schema.text_field`, 3 what
+graphs find (`GraphShape.findings`): both may be left out."""
 
 
 class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -111,6 +111,18 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             grid=(16, 32, 64, 100, 150, 250, 400),
         ),
     ] = 100
+    recall: Annotated[
+        float,
+        knob(
+            "Share of the ten nearest that a search shall find unless it says how far to look: `ef` is raised to what found "
+            "it among records left out while the graph was built. 0: `ef` as it is.",
+            ge=0,
+            le=0.999,
+            live=True,
+            quality=True,
+            cost="latency",
+        ),
+    ] = 0.98
     candidates: Annotated[
         int,
         knob(

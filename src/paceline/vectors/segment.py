@@ -33,6 +33,7 @@ from paceline.vectors.directory import Directory
 from paceline.vectors.disk import made_folder, told
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.filters import Filter
+from paceline.vectors.finding import Finding, least_ef
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.metadata import Types
@@ -57,6 +58,8 @@ class GraphShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     levels: int
     quick: bool = False
     """Over fresh records, with less care than the policy's: until a join builds another."""
+    findings: list[Finding] = []
+    """What it found while it was built; of formats before 3 nothing."""
 
 
 class SegmentHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +88,8 @@ class SegmentContent(msgspec.Struct, frozen=True, eq=False):
     columns: Columns
     quick: bool = False
     """Whether the graph is `GraphShape.quick`."""
+    findings: list[Finding] = []
+    """As of `GraphShape`."""
 
     def arrays(self) -> Arrays:
         """All there is to write, by name."""
@@ -119,7 +124,7 @@ def write_segment(folder: Path, content: SegmentContent) -> str:
             fine=None if content.fine is None else content.fine.coder.shape,
             graph=None
             if content.graph is None
-            else GraphShape(content.graph.entry, content.graph.levels, content.quick),
+            else GraphShape(content.graph.entry, content.graph.levels, content.quick, content.findings),
             namespaces=content.namespaces,
             files=write_arrays(part, content.arrays()),
         )
@@ -199,6 +204,10 @@ class Segment:
     def is_provisional(self) -> bool:
         """Whether a graph is still to be built over its rows: there is none, or a quick one."""
         return self.head.graph is None or self.head.graph.quick
+
+    def least_ef(self, recall: float) -> int:
+        """How far a search has to look for this recall, as far as it was measured; 0 if it was not."""
+        return 0 if self.head.graph is None else least_ef(self.head.graph.findings, recall)
 
     @property
     def types(self) -> Types:

@@ -184,7 +184,7 @@ class LocalVectors:
     # -- care -------------------------------------------------------------------------------------------------
 
     def apply(self, policy: VectorsPolicy) -> None:
-        """Take over what may change while running: `search.ef`, `search.candidates`, `recheck_s`."""
+        """Take over what may change while running: `search.ef`, `search.recall`, `search.candidates`, `recheck_s`."""
         self._holding.apply(policy)
 
     @property

@@ -66,6 +66,7 @@ class ShardedCollection:
             )
         self.schema = schema
         self.policy = policy
+        self._search_of_shards = policy.search
         self.lanes: Mapping[str, Lane] = {name: Lane(name, shard) for name, shard in shards.items()}
         """Replaced, never changed: read it once for all that belongs together."""
         found, _ = each(self.lanes, dict.fromkeys(shards, _version), policy.shards.write_timeout_s)
@@ -112,11 +113,12 @@ class ShardedCollection:
         deadline_at = time.monotonic() + (self.policy.shards.timeout_s if timeout_s is None else timeout_s)
         wanted = None if filter is None else self._incoming.filter(filter, self.lanes, left_s(deadline_at))
 
-        search = self.policy.search  # ours may have been changed since the shards were opened
-        ef, candidates = (
-            search.ef if ef is None else ef,
-            search.candidates if candidates is None else candidates,
-        )
+        search = self.policy.search
+        if search != self._search_of_shards:  # changed since the shards were opened
+            ef, candidates = (
+                search.ef if ef is None else ef,
+                search.candidates if candidates is None else candidates,
+            )
 
         def ask(shard: Shard, most: int) -> list[list[Match]]:
             return shard.query(
@@ -285,6 +287,11 @@ class ShardedCollection:
             )
 
     # -- what there is ----------------------------------------------------------------------------------------
+
+    @property
+    def default_ef(self) -> int:
+        """How far a search looks unless it says otherwise; a shard whose graph finds too little looks further."""
+        return self.policy.search.ef
 
     @property
     def version(self) -> int:

@@ -95,6 +95,10 @@ class View(msgspec.Struct, frozen=True, eq=False, dict=True):
         """Filters checked against its fields."""
         return CheckedFilters(self.types)
 
+    def least_ef(self, recall: float) -> int:
+        """How far a search has to look for this recall in the segment that is hardest; 0 if none was measured."""
+        return max((segment.least_ef(recall) for segment, _ in self.segments()), default=0)
+
     def find(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> list[tuple[Part, int] | None]:
         """Where each of `keys` is; None where there is no such record."""
         found: list[tuple[Part, int] | None] = [None] * len(keys)

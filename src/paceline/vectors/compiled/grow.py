@@ -164,12 +164,12 @@ def _grower() -> Any:
 
     @kept
     def insert_rows(
-        graph: Any, side: Any, growth: Any, request: Any, state: Any, vectors: Any, first: int
+        graph: Any, side: Any, growth: Any, request: Any, state: Any, vectors: Any, rows: Any
     ) -> int:
-        """Insert the rows from `first` on, whose vectors (n, d) these are, in a graph that has a row at least."""
+        """Insert `rows` (n,), whose vectors (n, d) these are, into a graph that has a row at least."""
         for i in range(vectors.shape[0]):
             prepare(side, vectors.ctypes.data + 4 * vectors.shape[1] * i, request[CODE], state)
-            _insert(graph, side, growth, request, state, first + i)
+            _insert(graph, side, growth, request, state, np.int64(rows[i]))
         return digest
 
     return insert_rows
