@@ -24,7 +24,7 @@ from vectors_data import clustered
 
 from paceline.vectors.capacity import Plan, plan
 from paceline.vectors.collection import Collection
-from paceline.vectors.policy import Schema
+from paceline.vectors.policy import Schema, UpkeepPolicy, VectorsPolicy
 
 BATCH, K, ROUNDS = 1000, 10, 3
 _SAMPLED_S = 0.01
@@ -113,9 +113,10 @@ def measured(vectors: np.ndarray, queries: np.ndarray, parent: Path) -> None:
 
 
 def fresh(vectors: np.ndarray, queries: np.ndarray, parent: Path) -> None:
-    """Memory of a process with few records, and what nearly a full set of fresh ones adds."""
-    with Collection.create(parent / "c", Schema(dimensions=vectors.shape[1])) as collection:
-        few, most = 3_000, collection.policy.upkeep.seal_rows - 1
+    """Memory of a process with few records, and what a fresh one adds: of so many that buffers do not count."""
+    few, most = 3_000, len(vectors)
+    policy = VectorsPolicy(upkeep=UpkeepPolicy(seal_rows=most + 1, log_mb=4096))
+    with Collection.create(parent / "c", Schema(dimensions=vectors.shape[1]), policy=policy) as collection:
         load(collection, vectors[:few])
         query_ms(collection, queries[:100])
         before = resident()

@@ -24,8 +24,12 @@ _PROCESS_BYTES: Final = 190 << 20
 """Interpreter, numpy, compiled functions: resident before the first record, of each process."""
 _OWN_BYTES: Final = 103 << 20
 """Of these what a second process does not share with the first, which maps the same libraries."""
-_FRESH_BYTES: Final = 420
-"""Of a fresh record beside its numbers, codes and links: name, metadata and hash as Python objects."""
+_FRESH_BYTES: Final = 250
+"""Of a fresh record beside its numbers, codes, links and metadata: name and places as Python objects, hash, buffers; of
+62,000 rows 2,240 bytes each were measured, 2,056 of which are the former (`benchmarks/vectors_plan.py --fresh`)."""
+_COLUMN_BYTES: Final = 6
+"""Of a joined row for each byte of its metadata, which become columns by way of Python objects: two fields of 36 bytes
+took 224."""
 _JOINED_BYTES: Final = 8 + 8
 """Of a row that is joined beside what is written of it: its number, as it is sent and as it is read, and the order of
 the hashes."""
@@ -259,7 +263,13 @@ def plan(  # noqa: PLR0913 - keywords, each with a default
     fresh = min(of_shard, (upkeep.most_sealing + 1) * upkeep.seal_rows)
     # Full sets of fresh records that wait and one that is filled, and the segment that is made of one.
     scanned = row_bytes_of(CoderShape("int8", metric, dimensions)) if precision in {"int8", "binary"} else 0
-    fresh_row = row_bytes_of(CoderShape("fp32", metric, dimensions)) + scanned + row.graph + _FRESH_BYTES
+    fresh_row = (
+        row_bytes_of(CoderShape("fp32", metric, dimensions))
+        + scanned
+        + row.graph
+        + metadata_bytes
+        + _FRESH_BYTES
+    )
     shard_memory = (
         of_shard * row.resident
         + fresh * fresh_row
@@ -269,7 +279,9 @@ def plan(  # noqa: PLR0913 - keywords, each with a default
     # All that is written is in memory at once, and of binary codes the int8 ones that the graph is built on; vectors are
     # decoded a block at a time (`contents.joined`).
     walked = scanned if precision == "binary" else 0
-    join_memory = _OWN_BYTES + of_segment * (row.disk + walked + _JOINED_BYTES)
+    join_memory = _OWN_BYTES + of_segment * (
+        row.disk + walked + _COLUMN_BYTES * metadata_bytes + _JOINED_BYTES
+    )
     log = min(
         fresh * (4 * dimensions + id_bytes + metadata_bytes + 8),
         (upkeep.most_sealing + 1) * (upkeep.log_mb << 20),
