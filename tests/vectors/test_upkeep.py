@@ -42,24 +42,33 @@ def test_few_segments_without_a_graph_are_left_alone(tmp_path: Path) -> None:
         assert sizes(to_join(parts, UpkeepPolicy(graph_rows=150))) == [50, 50, 50]
 
 
-def test_what_is_joined_takes_in_segments_that_are_not_larger(tmp_path: Path) -> None:
-    """Segments of 100 and 200 records have graphs; so many fresh ones absorb the smaller, more absorb both."""
+def test_what_is_joined_takes_in_segments_that_are_not_much_larger(tmp_path: Path) -> None:
+    """A segment of 820 records has a graph; 100 fresh ones take it in once it has 20 fewer."""
     with filled(tmp_path / "c", 0, policy(seal_rows=50, graph_rows=16, dead_share=1.0)) as collection:
-        add(collection, 200, batch=50)
+        add(collection, 820, batch=50)
         collection.compact()
         with collection.loading():
-            add(collection, 100, 200, batch=50)
+            add(collection, 100, 820, batch=50)
             collection.settle()
             parts = parts_of(collection)
             assert [(part.live, part.source.graph is not None) for part in parts] == [
-                (200, True),
+                (820, True),
                 (50, False),
                 (50, False),
             ]
             some = UpkeepPolicy(graph_rows=100)
 
             assert sizes(to_join(parts, some)) == [50, 50]
-            assert sizes(to_join(parts_of(collection, (0, 100)), some)) == [100, 50, 50]
+            assert sizes(to_join(parts_of(collection, (0, 20)), some)) == [800, 50, 50]
+
+
+def test_a_join_takes_the_fresh_records_in(tmp_path: Path) -> None:
+    with filled(tmp_path / "c", 0, policy(seal_rows=50, graph_rows=60)) as collection:
+        add(collection, 119, batch=7)
+        collection.settle()
+
+        assert sizes(parts_of(collection)) == [119]
+        assert collection._state.tail.count == 0
 
 
 def test_a_segment_with_many_deleted_rows_is_rewritten(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ class Upkeep:
         self._held = 0
         self._wanted = 0  # calls of `compact` not yet served
         self._awaited = 0  # calls of `settle` that wait
-        self._sealed_at = -_CALM_S
+        self._written_at = -_CALM_S
+        """When writes last filled a tail or let its graph wait, in `time.monotonic` seconds."""
+        self._has_taken_fresh = False
         self._woken = 0
         self._busy: set[str] = set()
         self._unpublished = False
@@ -73,6 +75,7 @@ class Upkeep:
 
     def wake_growth(self) -> None:
         """Fresh records wait for their graph."""
+        self._written_at = time.monotonic()
         self._growth.set()
 
     def wait_for_room(self) -> None:
@@ -187,24 +190,21 @@ class Upkeep:
                 self._publish()
             return False
         live = next(part.live for part in sealed_parts if part.source is frozen.rows)
-        if (
-            live and len(self._state.frozen) == 1
-        ):  # with more that wait, a join builds one graph for all of them
-            while frozen.rows.tail.grow(_GROWN_AT_ONCE) and not self._closing:
-                pass
+        while live and not self._closing and frozen.rows.tail.grow(_GROWN_AT_ONCE):
+            pass
         content = sealed(frozen.rows, self._state.schema) if live else None
         segment = None if content is None else self._files.write(content)
         with self._state.writing:
             self._state.sealed_as(frozen, segment)
-        with self._turn:
-            self._sealed_at = time.monotonic()
+        if not self._has_taken_fresh:
+            self._written_at = time.monotonic()
         self._publish()
         return True
 
     def _is_hurried(self) -> bool:
         """Whether records come in, and nobody waits for the last graph."""
         asked = self._wanted or self._awaited
-        return not asked and time.monotonic() - self._sealed_at < _CALM_S
+        return not asked and time.monotonic() - self._written_at < _CALM_S
 
     def _publish(self) -> None:
         self._unpublished = True  # so that it is tried again, should it fail
@@ -216,31 +216,50 @@ class Upkeep:
         if self._unverified:
             self.verified(self._unverified.pop())
             return True
-        with self._turn:
-            if self._held and not self._wanted:
-                return False
-            sealed_parts, policy = self._state.view.sealed, self._policy.upkeep
-            hurried = self._is_hurried()
-            chosen: Sequence[Part] = to_join_quickly(sealed_parts, policy) if hurried else []
-            quick = bool(chosen)
-            if not hurried or (not quick and worn_parts(sealed_parts, policy)):
-                chosen = [] if self._wanted and self._state.frozen else self._chosen()
-            if not chosen:
-                if not self._state.frozen:
-                    self._wanted = 0
-                stale = self._stale()
-                if stale is None:
-                    return False
+        chosen, quick, stale = self._due()
         if not chosen:
-            assert stale is not None
-            return self._recode(stale)
+            return stale is not None and self._recode(stale)
         if not self._all_whole(chosen):
             return True
+        if not quick:
+            if not self._has_taken_fresh and self._take_fresh():
+                return True
+            if self._has_taken_fresh and self._state.frozen:
+                return False  # the seal's end wakes this thread
+            self._has_taken_fresh = False
         segment = self._joined(chosen, quick=quick) if any(part.live for part in chosen) else None
         with self._state.writing:
             if not self._state.joined_as(chosen, segment):
                 return True  # what was written is removed when the collection is next opened
         self._publish()
+        return True
+
+    def _due(self) -> tuple[Sequence[Part], bool, Part | None]:
+        """What to join, whether quickly, and, if there is nothing, what to rewrite."""
+        with self._turn:
+            if self._held and not self._wanted:
+                return [], False, None
+            sealed_parts, policy = self._state.view.sealed, self._policy.upkeep
+            hurried = self._is_hurried()
+            chosen: Sequence[Part] = to_join_quickly(sealed_parts, policy) if hurried else []
+            if chosen:
+                return chosen, True, None
+            if not hurried or worn_parts(sealed_parts, policy):
+                chosen = [] if self._wanted and self._state.frozen else self._chosen()
+            if chosen:
+                return chosen, False, None
+            if not self._state.frozen:
+                self._wanted = 0
+            return [], False, self._stale()
+
+    def _take_fresh(self) -> bool:
+        """Let the fresh records become a segment, for the join that is due to take them in; whether there are some."""
+        with self._state.writing:
+            if self._state.tail.count == 0:
+                return False
+            self._has_taken_fresh = True
+            self._state.freeze(self._log.rotate())
+        self.wake()
         return True
 
     def _recode(self, part: Part) -> bool:
