@@ -1,7 +1,7 @@
 """What `paceline vectors plan` rests on: `python benchmarks/vectors_plan.py --rows 50000 100000 [--base FILE.npy]`.
 
 For each number of rows, in a process of its own that is held to one core: seconds to load all and to bring it under one
-graph, milliseconds of a query, peak memory of the process that joins, as it is and as the plan has it. Default policy; 384
+graph, and what the plan says for both; milliseconds of a query; peak memory of the process that joins. Default policy; 384
 dimensions, `clustered` of `vectors_data.py` or the first rows of a file with query.npy beside it.
 `--fresh` measures a process and its fresh records instead. Linux only: memory is read from /proc.
 """
@@ -137,9 +137,11 @@ def main() -> None:
     asked = parser.parse_args()
     if not asked.alone:
         print(platform.machine(), asked.base or "clustered")
-        print(
-            "     rows   load s    join s  planned query ms  planned  join MB  planned   mapped", flush=True
-        )
+        if not asked.fresh:
+            print(
+                "     rows   load s   join s  planned query ms  planned  join MB  planned   mapped",
+                flush=True,
+            )
         for rows in asked.rows:
             command = [sys.executable, __file__, "--alone", "--rows", str(rows)]
             command += ["--base", str(asked.base)] if asked.base else []

@@ -26,7 +26,7 @@ _OWN_BYTES: Final = 103 << 20
 """Of these what a second process does not share with the first, which maps the same libraries."""
 _FRESH_BYTES: Final = 250
 """Of a fresh record beside its numbers, codes, links and metadata: name and places as Python objects, hash, buffers; of
-62,000 rows 2,240 bytes each were measured, 2,056 of which are the former (`benchmarks/vectors_plan.py --fresh`)."""
+62,000 rows 2,260 bytes each were measured, 2,056 of which are the former (`benchmarks/vectors_plan.py --fresh`)."""
 _COLUMN_BYTES: Final = 6
 """Of a joined row for each byte of its metadata, which become columns by way of Python objects: two fields of 36 bytes
 took 224."""
