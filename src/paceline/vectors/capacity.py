@@ -1,7 +1,7 @@
 """What so many vectors will need, before any of them is there: memory, disk, time and hosts, from what a row is made of.
 
 The bytes are those of the formats (`codes.py`, `graph.py`, `segment.py`, `tail.py`) and are tested against a real
-collection. Times are measured ones, scaled by how a search of a graph grows; give `Rates` of your own host.
+collection. Times are measured ones, scaled by how they were found to grow; give `Rates` of your own host.
 """
 
 from __future__ import annotations
@@ -22,8 +22,17 @@ from paceline.vectors.slots import MOST_SHARDS
 _GIB: Final = 1 << 30
 _PROCESS_BYTES: Final = 190 << 20
 """Interpreter, numpy, compiled functions: resident before the first record, of each process."""
-_FRESH_BYTES: Final = 420
-"""Of a fresh record beside its numbers: name, metadata and hash as Python objects."""
+_OWN_BYTES: Final = 103 << 20
+"""Of these what a second process does not share with the first, which maps the same libraries."""
+_FRESH_BYTES: Final = 250
+"""Of a fresh record beside its numbers, codes, links and metadata: name and places as Python objects, hash, buffers; of
+62,000 rows 2,260 bytes each were measured, 2,056 of which are the former (`benchmarks/vectors_plan.py --fresh`)."""
+_COLUMN_BYTES: Final = 6
+"""Of a joined row for each byte of its metadata, which become columns by way of Python objects: two fields of 36 bytes
+took 224."""
+_JOINED_BYTES: Final = 8 + 8
+"""Of a row that is joined beside what is written of it: its number, as it is sent and as it is read, and the order of
+the hashes."""
 _DIRECTORY: Final = 8 + 4
 """Hash of the name, and its row (`directory.py`)."""
 _PLACES: Final = 8 + 8 + 4
@@ -34,24 +43,50 @@ _SEGMENT_BYTES: Final = 8 << 10
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What estimates of time begin with; of one core unless said otherwise. Measure your own host and hand it over.
+    """What estimates of time begin with; of one core. Measure your own host and hand it over.
 
-    Search and build are those of 25,000 clustered vectors in int8 at the default settings, on a Zen 5 core that others
-    used as well (best of three rounds of 500 queries): rather too slow than too quick.
+    Of int8 vectors at the default settings, `benchmarks/vectors_plan.py` on one core of a Zen 5 in November 2026, between
+    two corpora: embedded glosses of WordNet take 126 us to join and 0.068 ms to search where clustered ones take 101 and
+    0.060. From 50,000 to 500,000 vectors all of it is within a quarter of what is measured (`test_capacity`).
     """
 
-    rows: int = 25_000
+    rows: int = 100_000
     """Vectors in the graph of the figures that follow."""
     dimensions: int = 384
-    build_per_s: float = 1_000.0
-    """Vectors that come under a graph in a second, written and synced."""
-    search_ms: float = 0.11
+    load_us: float = 33.0
+    """Of a vector: checked, logged and synced in batches of 1,000, written as a segment; by one thread."""
+    build_us: float = 113.0
+    """Of a vector of one join: its source read and checked, linked, written and synced."""
+    search_ms: float = 0.064
     """Of one query through the graph."""
-    doubled: float = 0.07
-    """Share by which search and build grow when the graph doubles; not measured: 1 / log2(rows), as a walk grows with the
-    logarithm (Malkov and Yashunin 2016)."""
+    build_doubled: float = 0.10
+    """Share of `build_us` that comes on top when the graph doubles."""
+    search_doubled: float = 0.14
+    """The same of `search_ms`. A walk's steps grow with the logarithm of the rows (Malkov and Yashunin 2016), which is
+    0.06 here; the rest is caches, which hold ever less of the rows."""
+    fixed: float = 0.5
+    """Share that does not grow with the dimensions; of 96 to 768."""
     shard_ms: float = 0.15
     """For a shard's call and the merging of its answer; assumed."""
+
+    def load_s(self, rows: float, dimensions: int) -> float:
+        """Seconds to write so many vectors."""
+        return 1e-6 * rows * self.load_us * self._wider(dimensions)
+
+    def join_s(self, rows: float, of_segment: int, dimensions: int) -> float:
+        """Seconds of one core to bring `rows` under graphs of `of_segment` each."""
+        grown = self._grown(self.build_doubled, of_segment)
+        return 1e-6 * rows * self.build_us * grown * self._wider(dimensions)
+
+    def query_ms(self, of_segment: int, dimensions: int) -> float:
+        """Milliseconds of one core to search a graph."""
+        return self.search_ms * self._grown(self.search_doubled, of_segment) * self._wider(dimensions)
+
+    def _grown(self, doubled: float, rows: int) -> float:
+        return max(0.1, 1 + doubled * math.log2(rows / self.rows))
+
+    def _wider(self, dimensions: int) -> float:
+        return self.fixed + (1 - self.fixed) * dimensions / self.dimensions
 
 
 class RowBytes(msgspec.Struct, frozen=True):
@@ -110,8 +145,10 @@ class Plan(msgspec.Struct, frozen=True):
     cores: int
     hosts: int
     """0: no shard fits on a host."""
+    build_threads: int
+    """Of each host, for joins."""
     build_s: float
-    """To bring all under graphs, on the cores of all hosts."""
+    """To write all and bring it under graphs: the shards of a host are written side by side, then joined in turn."""
     query_cpu_ms: float
     """Of all shards together, for one query."""
     query_ms: float
@@ -166,7 +203,11 @@ class Plan(msgspec.Struct, frozen=True):
                 ("  all", _size(self.disk), ""),
                 ("", "", ""),
                 ("time", "", ""),
-                ("  building graphs", _span(self.build_s), self._on_hosts()),
+                (
+                    "  loading, joining",
+                    _span(self.build_s),
+                    f"{_counted(self.build_threads, 'thread')} a host join",
+                ),
                 ("  a query", f"{self.query_ms:,.2f} ms", f"{self.query_cpu_ms:,.2f} ms of cores"),
                 ("  queries a second", f"{self.queries_per_s:,.0f}", "all cores busy"),
             ),
@@ -174,9 +215,6 @@ class Plan(msgspec.Struct, frozen=True):
             self._hosts_text(),
         ]
         return "\n".join(line.rstrip() for line in lines)
-
-    def _on_hosts(self) -> str:
-        return f"{_counted(max(1, self.hosts) * self.cores, 'core')}"
 
     def _hosts_text(self) -> str:
         host = f"{self.ram_gb:g} GiB and {_counted(self.cores, 'core')}"
@@ -223,12 +261,26 @@ def plan(  # noqa: PLR0913 - keywords, each with a default
     segments = math.ceil(of_shard / upkeep.most_rows)
     of_segment = math.ceil(of_shard / segments)
     fresh = min(of_shard, (upkeep.most_sealing + 1) * upkeep.seal_rows)
-    fresh_memory = fresh * (row_bytes_of(CoderShape("fp32", metric, dimensions)) + row.codes + _FRESH_BYTES)
-    shard_memory = of_shard * row.resident + fresh_memory + _PROCESS_BYTES
-    # Of a join: the rows, their numbers as float32, these once more at length 1, new codes, and the builder's own
-    # bytes and links (`contents.joined`, `Graph.build`).
-    join_memory = _PROCESS_BYTES + of_segment * (
-        row.fine + 8 * dimensions + row.codes + dimensions + row.graph
+    # Full sets of fresh records that wait and one that is filled, and the segment that is made of one.
+    scanned = row_bytes_of(CoderShape("int8", metric, dimensions)) if precision in {"int8", "binary"} else 0
+    fresh_row = (
+        row_bytes_of(CoderShape("fp32", metric, dimensions))
+        + scanned
+        + row.graph
+        + metadata_bytes
+        + _FRESH_BYTES
+    )
+    shard_memory = (
+        of_shard * row.resident
+        + fresh * fresh_row
+        + min(of_shard, upkeep.seal_rows) * row.disk
+        + _PROCESS_BYTES
+    )
+    # All that is written is in memory at once, and of binary codes the int8 ones that the graph is built on; vectors are
+    # decoded a block at a time (`contents.joined`).
+    walked = scanned if precision == "binary" else 0
+    join_memory = _OWN_BYTES + of_segment * (
+        row.disk + walked + _COLUMN_BYTES * metadata_bytes + _JOINED_BYTES
     )
     log = min(
         fresh * (4 * dimensions + id_bytes + metadata_bytes + 8),
@@ -237,9 +289,13 @@ def plan(  # noqa: PLR0913 - keywords, each with a default
     on_host = int((ram_gb * _GIB - join_memory) // shard_memory)
     hosts = math.ceil(shards / on_host) if on_host > 0 else 0
     all_cores = max(1, hosts) * cores
-    grown = max(0.1, 1 + rates.doubled * math.log2(of_segment / rates.rows)) * dimensions / rates.dimensions
-    search_ms = segments * rates.search_ms * grown + (rates.shard_ms if shards > 1 else 0)
-    waves = math.ceil(shards / max(1, hosts) / cores)  # of shards that a host searches one after another
+    shards_on_host = math.ceil(shards / max(1, hosts))
+    threads = min(cores, upkeep.threads or max(1, cores // 2))
+    # Shards of a host are written side by side, and joined one after another.
+    load_s = rates.load_s(of_shard, dimensions) * math.ceil(shards_on_host / cores)
+    join_s = rates.join_s(of_shard, of_segment, dimensions) * shards_on_host / threads
+    search_ms = segments * rates.query_ms(of_segment, dimensions) + (rates.shard_ms if shards > 1 else 0)
+    waves = math.ceil(shards_on_host / cores)  # of shards that a host searches one after another
     return Plan(
         vectors=vectors,
         dimensions=dimensions,
@@ -260,7 +316,8 @@ def plan(  # noqa: PLR0913 - keywords, each with a default
         ram_gb=ram_gb,
         cores=cores,
         hosts=hosts,
-        build_s=vectors * grown / rates.build_per_s / min(all_cores, shards * cores),
+        build_threads=threads,
+        build_s=load_s + join_s,
         query_cpu_ms=shards * search_ms,
         query_ms=waves * search_ms,
         queries_per_s=1000 * all_cores / (shards * search_ms),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, reduce
 from typing import Any, Final, Self
 
@@ -44,17 +44,18 @@ class Columns:
         self._lock = threading.Lock()  # of `_masks`
 
     @classmethod
-    def build(cls, rows: Sequence[Mapping[str, Any] | None]) -> Self:
+    def build(cls, rows: Iterable[Mapping[str, Any] | None]) -> Self:
         """Of the checked metadata (`checked_metadata`) of each row."""
         found: dict[tuple[str, Kind], tuple[list[int], list[Any]]] = {}
+        count = 0
         for row, metadata in enumerate(courteously(rows)):
+            count = row + 1
             for field, value in (metadata or {}).items():
                 kind = kind_of(value)
                 assert kind is not None, f"{field!r} of row {row} was not checked"
                 where, values = found.setdefault((field, kind), ([], []))
                 where.append(row)
                 values.append(value)
-        count = len(rows)
         return cls(count, [Column.build(field, kind, *held, count) for (field, kind), held in found.items()])
 
     @classmethod

@@ -8,21 +8,23 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from paceline.vectors.codes import Coded, Coder, Precision
+from paceline.vectors.codes import Coded, Coder, aligned_rows
 from paceline.vectors.columns import Columns
 from paceline.vectors.courtesy import courteously
 from paceline.vectors.finding import Finding, measured_build
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_plan import GraphPlan
-from paceline.vectors.growing import build_graph
-from paceline.vectors.metric import Floats
+from paceline.vectors.growing import GrowingGraph
+from paceline.vectors.metric import entered
 from paceline.vectors.packed import Packed
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import unpacked_metadata
+from paceline.vectors.reencode import encoded
 from paceline.vectors.segment import Segment, SegmentContent
 from paceline.vectors.tail import TailRows
 
-_LEARNED_FROM: Final = 16_384
+_AT_ONCE: Final = 8_192
+"""Rows whose vectors are in memory as float32 at the same time."""
 Taken = tuple[Segment, NDArray[np.int32]]
 """A segment and its rows that are wanted."""
 
@@ -32,7 +34,6 @@ def sealed(rows: TailRows, schema: Schema) -> SegmentContent:
     keys = rows.tail.keys[: rows.count]
     spaces = {space: i for i, space in enumerate(dict.fromkeys(space for space, _ in keys))}
     packed = rows.tail.metadata[: rows.count]
-    vectors = rows.fine.coder.decode(rows.fine.rows)
     graph = rows.graph()
     return SegmentContent(
         ids=Packed.of([name.encode() for _, name in courteously(keys)]),
@@ -41,21 +42,23 @@ def sealed(rows: TailRows, schema: Schema) -> SegmentContent:
         namespace_of=np.fromiter((spaces[space] for space, _ in courteously(keys)), np.uint32, len(keys)),
         namespaces=list(spaces),
         lengths=rows.lengths if schema.metric == "cosine" else rows.lengths[:0],
-        coded=_learned(vectors, schema.precision, schema),
-        fine=None if schema.rescore == "none" else _learned(vectors, schema.rescore, schema),
+        coded=encoded(rows.fine, schema.precision, schema.metric),
+        fine=None if schema.rescore == "none" else encoded(rows.fine, schema.rescore, schema.metric),
         graph=graph,
-        columns=Columns.build([unpacked_metadata(metadata) for metadata in courteously(packed)]),
+        columns=Columns.build(unpacked_metadata(metadata) for metadata in packed),
         quick=graph is not None,
     )
 
 
 def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> SegmentContent:
-    """The wanted rows, one segment's after another's; with a graph over them if there is a `plan`."""
+    """The wanted rows, one segment's after another's; with a graph over them if there is a `plan`.
+
+    In memory are the new segment's arrays and `_AT_ONCE` vectors; `capacity` plans for it.
+    """
     fine = _fine_rows(taken, schema)
-    vectors = fine.coder.decode(fine.rows)
-    coded = fine if schema.rescore == "none" else _learned(vectors, schema.precision, schema)
+    coded = fine if schema.rescore == "none" else encoded(fine, schema.precision, schema.metric)
     metadata = Packed.joined([segment.packed_metadata.taken(rows) for segment, rows in taken])
-    graph, findings = (None, []) if plan is None else _built(vectors, coded, fine, schema, plan)
+    graph, findings = (None, []) if plan is None else _built(fine, coded, plan)
     namespaces = list(dict.fromkeys(space for segment, _ in taken for space in segment.head.namespaces))
     place = {space: i for i, space in enumerate(namespaces)}
     return SegmentContent(
@@ -78,7 +81,7 @@ def joined(taken: Sequence[Taken], schema: Schema, plan: GraphPlan | None) -> Se
         fine=None if schema.rescore == "none" else fine,
         graph=graph,
         findings=findings,
-        columns=Columns.build([unpacked_metadata(packed) for packed in metadata]),
+        columns=Columns.build(unpacked_metadata(packed) for packed in metadata),
         quick=plan is not None and plan.quick,
     )
 
@@ -91,25 +94,24 @@ def _fine_rows(taken: Sequence[Taken], schema: Schema) -> Coded:
     wanted = schema.precision if schema.rescore == "none" else schema.rescore
     assert wanted not in {"int8", "binary"}
     coder = Coder.learn(np.ones((1, schema.stored), np.float32), wanted, schema.metric)
-    parts = []
+    joint, end = aligned_rows(sum(len(rows) for _, rows in taken), coder.row_bytes), 0
     for segment, rows in taken:
-        held = segment.fine.rows[rows]
         own = segment.fine.coder
-        parts.append(held if own.shape == coder.shape else coder.encode(own.decode(held)))
-    return Coded(coder, np.concatenate(parts))
+        for start in range(0, len(rows), _AT_ONCE):
+            held = segment.fine.rows[rows[start : start + _AT_ONCE]]
+            first, end = end, end + len(held)
+            joint[first:end] = held if own.shape == coder.shape else coder.encode(own.decode(held))
+    return Coded(coder, joint)
 
 
-def _learned(vectors: Floats, precision: Precision, schema: Schema) -> Coded:
-    step = max(1, len(vectors) // _LEARNED_FROM)
-    return Coded.of(Coder.learn(vectors[::step], precision, schema.metric), vectors)
-
-
-def _built(
-    vectors: Floats, coded: Coded, fine: Coded, schema: Schema, plan: GraphPlan
-) -> tuple[Graph, list[Finding]]:
-    """The graph, and what it finds if it is built with care and on the codes that are searched."""
-    if not plan.quick and schema.precision != "binary":
+def _built(fine: Coded, coded: Coded, plan: GraphPlan) -> tuple[Graph, list[Finding]]:
+    """On codes that are not binary, and with what it finds there, if it is built with care."""
+    metric = fine.coder.shape.metric
+    if not plan.quick and coded.coder.shape.precision != "binary":
         return measured_build(coded, fine, plan)
-    how = (plan.m, plan.ef_construction, plan.threads)
-    graph = build_graph(vectors, schema.metric, coded=coded, m=how[0], ef_construction=how[1], threads=how[2])
-    return graph, []
+    walked = encoded(fine, "int8", metric) if coded.coder.shape.precision == "binary" else coded
+    growing = GrowingGraph(walked, m=plan.m, ef_construction=plan.ef_construction)
+    for start in range(0, len(fine), _AT_ONCE):
+        vectors = fine.coder.decode(fine.rows[start : start + _AT_ONCE])
+        growing.grow(entered(vectors, metric), plan.threads)
+    return growing.graph(), []

@@ -7,7 +7,8 @@ takes. Writers and seals, which have many small things to do for each record, as
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -36,9 +37,10 @@ def give_way() -> None:
         time.sleep(_MOMENT_S)
 
 
-def courteously(items: Sequence[T]) -> Iterator[T]:
+def courteously(items: Iterable[T]) -> Iterator[T]:
     """The items, giving way now and then."""
-    for first in range(0, len(items), _AT_ONCE):
-        if first:
+    left = iter(items)
+    while part := list(islice(left, _AT_ONCE)):
+        yield from part
+        if len(part) == _AT_ONCE:
             give_way()
-        yield from items[first : first + _AT_ONCE]

@@ -59,9 +59,7 @@ def measured_build(coded: Coded, fine: Coded, plan: GraphPlan) -> tuple[Graph, l
     return growing.graph(), findings
 
 
-def _findings(
-    graph: Graph, coded: Coded, fine: Coded, queries: Floats, left_out: Ints
-) -> list[Finding]:
+def _findings(graph: Graph, coded: Coded, fine: Coded, queries: Floats, left_out: Ints) -> list[Finding]:
     if len(queries) == 0:
         return []
     absent = bitmap_of_rows(left_out, len(coded))
