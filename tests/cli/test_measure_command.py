@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import msgspec
+import numpy as np
 import pytest
 from reports import sample
 from servers import serving
@@ -37,6 +39,26 @@ def test_the_command_of_the_handbook(server, capsys):
     assert code in {0, 3, 4}, out + err
     assert "1,000 sent" in out
     assert len(list(Path("runs").glob("*.records"))) == 1
+
+
+def test_a_collection_is_asked_for_the_neighbours_of_each_row(vectors_server, capsys):
+    """`--task vectors` with a `.npy` file; rate, percentiles and errors as of any other load."""
+    rows = np.random.default_rng(2).standard_normal((300, 8)).astype("<f4")
+    np.save("queries.npy", rows)
+    vectors = [{"id": str(at), "values": row.tolist()} for at, row in enumerate(rows)]
+    with httpx.Client(base_url=f"{vectors_server}/v1", timeout=60) as caller:
+        caller.post("/collections", json={"name": "measured", "dimension": 8})
+        caller.post("/collections/measured/vectors/upsert", json={"vectors": vectors})
+    url = f"{vectors_server}/v1/collections/measured/query"
+    run(
+        [
+            *("measure", "--url", url, "--task", "vectors", "--body-file", "queries.npy"),
+            *("--requests", "300", "--concurrency", "2", "--json"),
+        ]
+    )
+
+    report = decode(capsys.readouterr().out.encode())
+    assert (report.statuses, report.plan.payload.task) == ({"200": 300}, "vectors")
 
 
 def test_it_is_a_module_too(server):

@@ -76,6 +76,8 @@ def test_help_names_what_there_is(capsys):
         (["--margin", "-1%"], "--margin"),
         (["--allowed-loss", "-0.1"], "--allowed-loss -0.1"),
         (["--allowed-loss", "nan"], "--allowed-loss nan"),
+        (["--least-quality", "1"], "--least-quality 1: expected a mean score above 0 and below 1"),
+        (["--least-quality", "nan"], "--least-quality nan"),
         (["--slo", "none.toml"], "none.toml"),
         (["--threshold", "p(95)<"], "p(95)<"),
         (["--threshold", "nonsense<3"], "nonsense"),

@@ -155,3 +155,16 @@ def test_without_optuna_the_way_out_is_said(monkeypatch):
 
     with pytest.raises(ConfigError, match=r"pip install 'paceline\[tune\]'"):
         BlackBoxSearch((THREADS,), 5)
+
+
+@both
+def test_a_baseline_that_is_none_of_the_values_is_another_choice(search):
+    """A running server has any value; a number is the same with a point or without."""
+    knobs = (Knob("size", 7, values=(1, 4, 16)), Knob("wait", 5, values=(0.0, 5.0)))
+    searching = search(knobs, budget=20)
+    searching.tell({}, 1.0)
+    proposals = run(searching)
+
+    assert len(proposals) == 4 * 2 - 1
+    assert {setting["size"] for setting in proposals if "size" in setting} == {1, 4, 16}
+    assert {setting["wait"] for setting in proposals if "wait" in setting} == {0.0}

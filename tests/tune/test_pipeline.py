@@ -328,6 +328,41 @@ class TestQuality:
         if not accepted:
             assert report.why[0] == "No candidate is left that the quality gate accepts."
 
+    def test_a_live_search_runs_nothing_that_is_below_the_floor(self):
+        """The quickest setting is refused without a run, once, and the next one that holds wins."""
+        depth = Knob("vectors.search.ef", 400, (16, 32, 64, 400), quality=True)
+        judge = Judge(lambda setting: 0.6 if setting.get(depth.name, 400) < 64 else 0.95)
+        bench = SimulatedBench(disturbed=lambda _, setting: setting.get(depth.name, 400) / 400)
+        order = order_for(
+            values={SIZE: (32,)},
+            more=[depth],
+            gate=judge,
+            allowed_loss=None,
+            least_quality=0.7,
+            blackbox=True,
+        )
+        report = tune(bench, order)
+
+        assert (report.outcome, report.winner) == ("written", {depth.name: 64})
+        assert {trial.setting.get(depth.name, 400) for trial in report.trials} == {64, 400}
+        assert len(judge.asked) == 4
+        assert sorted(check.setting[depth.name] for check in report.quality if not check.accepted) == [16, 32]
+
+    def test_a_baseline_below_the_floor_is_told(self):
+        judge = Judge(lambda _: 0.5)
+        order = order_for(
+            values={SIZE: (32,)},
+            more=[POOLING],
+            gate=judge,
+            allowed_loss=None,
+            least_quality=0.9,
+            blackbox=True,
+        )
+        report = tune(SimulatedBench(), order)
+
+        assert report.why[0] == "No candidate is left that the quality gate accepts."
+        assert "The server's own settings do not hold the quality: accuracy 0.5000" in said(report)
+
 
 def quicker_with_cls(number, setting):
     return 0.5 if "embed.pooling" in setting else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from paceline.tune.quality import LEAST_SAMPLES, check
+from paceline.tune.quality import LEAST_SAMPLES, check, held
 
 SOURCE = np.random.default_rng(1)
 BASELINE = SOURCE.uniform(0.3, 1.0, 200)
@@ -87,3 +87,35 @@ def test_too_few_samples_accept_nothing():
 
     assert (found.accepted, found.loss.value) == (False, None)
     assert found.because == "19 samples cannot tell; give 20 or more"
+
+
+class TestAFloor:
+    """`least`: a mean score that must surely be held, whatever the baseline has."""
+
+    def test_is_held_by_a_mean_that_is_surely_above_it(self):
+        """What it loses does not matter then."""
+        found = check(Scores(BASELINE - 0.1), BASELINE, SETTING, allowed=None, least=0.4)
+
+        assert (found.accepted, found.allowed, found.least) == (True, None, 0.4)
+        assert "and 0.4 must be held" in found.because
+
+    def test_is_not_held_by_a_mean_that_only_seems_above_it(self):
+        """About 0.65 on average, of two hundred samples that differ much."""
+        found = check(Scores(BASELINE), BASELINE, SETTING, allowed=None, least=0.64)
+
+        assert BASELINE.mean() > 0.64
+        assert not found.accepted
+
+    @pytest.mark.parametrize(("allowed", "accepted"), [(0.2, True), (0.05, False)])
+    def test_and_an_allowed_loss_must_both_be_kept(self, allowed, accepted):
+        found = check(Scores(BASELINE - 0.1), BASELINE, SETTING, allowed=allowed, least=0.4)
+
+        assert found.accepted is accepted
+        assert "0.4 must be held; it loses" in found.because
+
+    def test_is_wrong_in_few_of_many_samples(self):
+        """Scores whose true mean is just below the floor are accepted in at most 5 of 100."""
+        source = np.random.default_rng(3)
+        accepted = sum(held(source.binomial(10, 0.95, 200) / 10, 0.9501)[0] for _ in range(200))
+
+        assert accepted <= 10

@@ -96,9 +96,10 @@ class ContentOptions:
     """What is asked."""
 
     task: Annotated[
-        Literal["embeddings", "completions", "chat", "http"] | None,
+        Literal["embeddings", "completions", "chat", "vectors", "http"] | None,
         _option(
-            "OpenAI's request shapes, or plain HTTP. Default: what the path says, or the server if there is none."
+            "OpenAI's request shapes, queries of a collection (vectors), or plain HTTP. Default: what the path says, or the "
+            "server if there is none."
         ),
     ] = None
     model: Annotated[str | None, _option("Model id, when the server has several.")] = None
@@ -111,7 +112,10 @@ class ContentOptions:
     ] = None
     method: Annotated[str | None, _option("Default: POST with a body, GET without.")] = None
     body: Annotated[str | None, _option("Send this.")] = None
-    body_file: Annotated[Path | None, _option("Send these, one body a line, in turn.")] = None
+    body_file: Annotated[
+        Path | None,
+        _option("Send these, one body a line, in turn; of task vectors also .npy, one query a row."),
+    ] = None
     expect_status: Annotated[
         tuple[int, ...], _option("A good answer has this status; default 200 to 299. May be repeated.")
     ] = ()

@@ -94,7 +94,7 @@ def _tune(
 ) -> TuneReport:
     from paceline.app.tuning.session import Asked as Wish  # noqa: PLC0415
     from paceline.app.tuning.session import launched, launching, running  # noqa: PLC0415
-    from paceline.cli.tune_plan import load_plan, margin_of  # noqa: PLC0415
+    from paceline.cli.tune_plan import allowed_loss_of, load_plan, margin_of  # noqa: PLC0415
     from paceline.measure.scenarios.duration import duration_s  # noqa: PLC0415
     from paceline.tune.pipeline import Tuner  # noqa: PLC0415
     from paceline.tune.render.progress import watching  # noqa: PLC0415
@@ -107,7 +107,8 @@ def _tune(
         max_runs=search.max_runs,
         candidates=search.candidates,
         margin=margin_of(goal_options),
-        allowed_loss=goal_options.allowed_loss,
+        allowed_loss=allowed_loss_of(goal_options),
+        least_quality=goal_options.least_quality,
         apply=result.apply,
         blackbox=search.blackbox,
         seed=load.seed,
@@ -144,7 +145,12 @@ def _check(goal: GoalOptions, search: SearchOptions, result: ResultOptions) -> N
             "--launch and --knobs go together: the command that starts the server, and the file with its knobs",
             param="launch",
         )
-    if not 0.0 <= goal.allowed_loss < inf:
+    if goal.least_quality is not None and not 0.0 < goal.least_quality < 1.0:
+        raise ConfigError(
+            f"--least-quality {goal.least_quality:g}: expected a mean score above 0 and below 1",
+            param="least_quality",
+        )
+    if goal.allowed_loss is not None and not 0.0 <= goal.allowed_loss < inf:
         raise ConfigError(
             f"--allowed-loss {goal.allowed_loss:g}: expected a loss of mean score, 0 or more",
             param="allowed_loss",

@@ -48,9 +48,10 @@ class AskedOptions:
     """What is asked."""
 
     task: Annotated[
-        Literal["embeddings", "completions", "chat", "http"] | None,
+        Literal["embeddings", "completions", "chat", "vectors", "http"] | None,
         _option(
-            "OpenAI's request shapes, or plain HTTP. Default: what the path says, or the server if there is none."
+            "OpenAI's request shapes, queries of a collection (vectors), or plain HTTP. Default: what the path says, or the "
+            "server if there is none."
         ),
     ] = None
     model: Annotated[str | None, _option("Model id, when the server has several.")] = None
@@ -63,7 +64,10 @@ class AskedOptions:
         _option("So many different texts, some asked for often and most rarely (Zipf); default: all differ."),
     ] = None
     body: Annotated[str | None, _option("Send this.")] = None
-    body_file: Annotated[Path | None, _option("Send these, one body a line, in turn.")] = None
+    body_file: Annotated[
+        Path | None,
+        _option("Send these, one body a line, in turn; of task vectors also .npy, one query a row."),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +93,17 @@ class GoalOptions(ContestOptions):
     """What to hold, and what to make small."""
 
     allowed_loss: Annotated[
-        float, _option("Quality a setting may cost: loss of mean score, e.g. 0.005; default 0.")
-    ] = 0.0
+        float | None,
+        _option(
+            "Quality a setting may cost: loss of mean score, e.g. 0.005; default 0, or any with --least-quality."
+        ),
+    ] = None
+    least_quality: Annotated[
+        float | None,
+        _option(
+            "Mean score that a setting must surely hold, such as a recall of 0.97 of --task vectors; above 0, below 1."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

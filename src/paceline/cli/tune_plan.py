@@ -21,7 +21,7 @@ from paceline.cli.measure_options import (
 )
 from paceline.cli.measure_plan import plan_of
 from paceline.cli.measure_run import with_task
-from paceline.cli.tune_options import AskedOptions, ContestOptions, ReplayOptions
+from paceline.cli.tune_options import AskedOptions, ContestOptions, GoalOptions, ReplayOptions
 from paceline.measure.load.trace_file import read_trace
 from paceline.measure.plan import ClosedLoop, OpenLoop, Plan, Stage
 from paceline.measure.scenarios.duration import duration_s
@@ -56,6 +56,13 @@ def goal_of(options: ContestOptions) -> Goal:
 def margin_of(options: ContestOptions) -> float:
     """The margin as a share. Raises ConfigError."""
     return share(options.margin)
+
+
+def allowed_loss_of(options: GoalOptions) -> float | None:
+    """Nothing may be lost where nothing is said; who says what must be held has said enough."""
+    if options.allowed_loss is None and options.least_quality is None:
+        return 0.0
+    return options.allowed_loss
 
 
 def checked_plan(target: TargetOptions, load: ReplayOptions, asked: AskedOptions) -> Phase:

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
-Task = Literal["http", "embeddings", "completions", "chat"]
+Task = Literal["http", "embeddings", "completions", "chat", "vectors"]
 
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,13 +77,16 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is asked. Without `body` and `body_file`, an AI task makes its bodies from words and the seed."""
+    """What is asked. Without `body` and `body_file`, an AI task makes its bodies from words and the seed.
+
+    `vectors` asks a collection for the neighbours of vectors, which are always brought.
+    """
 
     task: Task = "http"
     model: str | None = None
     body: str | None = None
     body_file: str | None = None
-    """One body a line (JSONL); taken in turn."""
+    """One body a line (JSONL), or of `vectors` one query a row (.npy); taken in turn."""
     stream: bool = False
     """Ask for server-sent events and time every token."""
     prompt_words: Annotated[int, Meta(ge=1, le=100_000)] = 16
@@ -94,7 +97,8 @@ class Payload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     None is one for each request of the schedule, within reason (`load.bodies`).
     """
     prefix: str = ""
-    """A word put before every text or prompt: runs that differ in it alone are alike but share no cached answer."""
+    """A word put before every text or prompt, or what moves every vector a little: runs that differ in it alone are alike
+    but share no cached answer."""
 
 
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

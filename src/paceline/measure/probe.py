@@ -95,7 +95,7 @@ def _complaint(plan: Plan, request: bytes, answer: Exchanged) -> str:
     way_out = {
         401: "give --token or set API_TOKEN",
         403: "give --token or set API_TOKEN",
-        404: "check the path of --url, or name --task embeddings, completions or chat",
+        404: "check the path of --url, or name --task embeddings, completions, chat or vectors",
         405: "check --method",
         429: "the server limits this caller; raise its limit, or measure the limit with --keep-going",
     }.get(answer.status, "mend the request, or measure it all the same with --keep-going")

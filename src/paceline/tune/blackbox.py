@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from paceline.base.errors import ConfigError
-from paceline.tune.knob import Knob
+from paceline.tune.knob import Knob, same
 from paceline.tune.setting import Key, Setting, Value, key
 
 if TYPE_CHECKING:
@@ -221,17 +221,17 @@ class BlackBoxSearch:
                 return IntDistribution(int(knob.low), int(knob.high), log=log)
             return FloatDistribution(knob.low, knob.high, log=log)
         if _ordered(knob):
-            return IntDistribution(0, len(knob.values) - 1)
-        return CategoricalDistribution(range(len(knob.values)))
+            return IntDistribution(0, len(knob.choices) - 1)
+        return CategoricalDistribution(range(len(knob.choices)))
 
 
 def _ordered(knob: Knob) -> bool:
     """Whether its values are numbers, so that near ones behave alike."""
-    return not any(isinstance(value, bool | str) for value in knob.values)
+    return not any(isinstance(value, bool | str) for value in knob.choices)
 
 
 def _choices(knob: Knob) -> Sequence[Value]:
-    return sorted(knob.values, key=float) if _ordered(knob) else knob.values
+    return sorted(knob.choices, key=float) if _ordered(knob) else knob.choices
 
 
 def _of_parameter(knob: Knob, parameter: float) -> Value:
@@ -243,14 +243,12 @@ def _parameter(knob: Knob, value: Value) -> float:
     """The inverse of `_of_parameter`."""
     if not knob.values:
         return float(value)
-    return next(
-        place for place, known in enumerate(_choices(knob)) if known == value and type(known) is type(value)
-    )
+    return next(place for place, known in enumerate(_choices(knob)) if same(known, value))
 
 
 def _draw(knob: Knob, chance: random.Random) -> Value:
     if knob.values:
-        return chance.choice(knob.values)
+        return chance.choice(knob.choices)
     if knob.scale == "linear":
         return (
             chance.randint(int(knob.low), int(knob.high))
@@ -266,5 +264,5 @@ def _draw(knob: Knob, chance: random.Random) -> Value:
 def _values(knob: Knob) -> Sequence[Value]:
     """All its values; of a range of real numbers, where chance never fails, only the bounds."""
     if knob.values:
-        return knob.values
+        return knob.choices
     return range(int(knob.low), int(knob.high) + 1) if knob.integer else (knob.low, knob.high)

@@ -41,12 +41,12 @@ class Knob(msgspec.Struct, frozen=True):
     @property
     def choices(self) -> tuple[Value, ...]:
         """The baseline's value and the others; of a range the baseline's only."""
-        return (self.baseline, *(value for value in self.values if not _same(value, self.baseline)))
+        return (self.baseline, *(value for value in self.values if not same(value, self.baseline)))
 
     def takes(self, value: Value) -> bool:
-        """Whether the knob may be set to `value`; 1 and true are two values, 1 and 1.0 are one number."""
+        """Whether the knob may be set to `value`."""
         if self.values:
-            return any(_same(value, known) for known in self.values)
+            return any(same(value, known) for known in self.values)
         if isinstance(value, bool | str):
             return False
         return self.low <= value <= self.high and (not self.integer or float(value).is_integer())
@@ -60,7 +60,7 @@ class Knob(msgspec.Struct, frozen=True):
     def count(self) -> float:
         """How many values it takes: infinite for a range of real numbers."""
         if self.values:
-            return len(self.values)
+            return len(self.choices)
         return int(self.high) - int(self.low) + 1 if self.integer else float("inf")
 
     def rounded(self, number: float) -> Value:
@@ -70,5 +70,6 @@ class Knob(msgspec.Struct, frozen=True):
         return min(max(float(f"{number:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
 
 
-def _same(one: Value, other: Value) -> bool:
+def same(one: Value, other: Value) -> bool:
+    """1 and true are two values, 1 and 1.0 are one number."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)

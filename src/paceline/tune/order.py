@@ -41,8 +41,10 @@ class Order:
     margin: float = MARGIN
     apply: bool = False
     gate: QualityGate | None = None
-    allowed_loss: float = 0.0
-    """Loss of the gate's mean score that is accepted."""
+    allowed_loss: float | None = 0.0
+    """Loss of the gate's mean score that is accepted; None: any, as long as `least_quality` is held."""
+    least_quality: float | None = None
+    """Mean score that a setting must surely hold."""
     seed: int = 1
     machine: str = ""
     reach: Reach = "admin"

@@ -22,9 +22,9 @@ from paceline.tune.blackbox import BlackBoxSearch
 from paceline.tune.calibration import CORNERS, Calibrator
 from paceline.tune.goal import Goal
 from paceline.tune.journal import Journal, about, slo_values, told
+from paceline.tune.judge import Judge
 from paceline.tune.observation import Observation
 from paceline.tune.order import Order
-from paceline.tune.quality import check
 from paceline.tune.report import Outcome, Range, TuneReport
 from paceline.tune.search import Search
 from paceline.tune.setting import Setting, key, label
@@ -43,6 +43,8 @@ RESTING_S: Final = 0.7
 """Of a live run beside its load: getting ready, and reading the records."""
 ROOM: Final = 0.5
 """Share of the fewest blocks for which there must be time: a budget may be overdrawn by a little, not by a test."""
+PROPOSALS: Final = 4
+"""Of a live search for each run: those that the quality gate refuses cost none."""
 SHOWN: Final = 2_000
 """Predictions in the report at most, the best ones."""
 
@@ -66,6 +68,7 @@ class Tuner:
             )
         self._simulator: Simulator | None = None
         self._predicted: dict[object, Expected] = {}
+        self._judge = Judge(order, self._journal, watcher)
         self._speed = 1.0
 
     def run(self) -> TuneReport:
@@ -99,8 +102,8 @@ class Tuner:
     def _tune(self) -> Outcome:
         baseline = self._baseline()
         proposed = self._candidates(baseline)
-        candidates = [setting for setting in proposed if self._good_enough(setting)]
-        if proposed and not candidates:
+        candidates = [setting for setting in proposed if self._judge.accepts(setting)]
+        if not candidates and (proposed or self._judge.refused_all):
             return self._nothing_holds("No candidate is left that the quality gate accepts.")
         if not candidates:
             return self._nothing_holds(
@@ -188,15 +191,21 @@ class Tuner:
         return [setting for setting in chosen if key(setting) not in died][: order.candidates]
 
     def _tried_out(self, baseline: LiveRun) -> list[Setting]:
-        """Black box: the best of what a live search proposes, with two thirds of the runs that are left."""
+        """Black box: the best of what a live search proposes, with two thirds of the runs that are left.
+
+        What changes answers too much is not run: the quickest settings are often those.
+        """
         order = self._order
         runs = max(1, (order.max_runs - self._journal.runs) * 2 // 3)
-        search = BlackBoxSearch(order.space.knobs, runs, seed=order.seed)
+        search = BlackBoxSearch(
+            order.space.knobs, runs if order.gate is None else PROPOSALS * runs, seed=order.seed
+        )
+        self._judge.begin()
         self._watcher.phase("search live", runs)
         first = baseline.observation
         score = self._goal.log_score(first)
         search.tell({}, score if isfinite(score) else None, self._goal.violation(self._goal.measured(first)))
-        for _ in range(runs):
+        while runs:
             if (
                 self._journal.left_s
                 < self._ab_s(fewest_blocks()) + (order.candidates + 1) * self._journal.run_s
@@ -205,6 +214,10 @@ class Tuner:
             setting = search.propose()
             if setting is None:
                 break
+            if not self._judge.accepts(setting):
+                search.tell(setting, None, 1.0)
+                continue
+            runs -= 1
             try:
                 seen = self._journal.live("calibrate", setting).observation
             except TrialFailed:
@@ -214,29 +227,6 @@ class Tuner:
             score = self._goal.log_score(seen)
             search.tell(setting, score if isfinite(score) else None, self._goal.violation(values))
         return [setting for setting in search.best(order.candidates) if setting]
-
-    def _good_enough(self, setting: Setting) -> bool:
-        """Whether the quality gate lets it pass; settings that leave answers alone need none."""
-        order = self._order
-        changing = {knob.name for knob in order.space.knobs if knob.quality} & setting.keys()
-        if not changing:
-            return True
-        assert order.gate is not None, "knobs that nobody judges are not turned"
-        found = self._journal.found
-        if "quality" not in found:
-            self._watcher.phase("quality", None)
-            found["quality"] = []
-            self._baseline_scores = list(order.gate.scores({}))
-        try:
-            checked = check(order.gate, self._baseline_scores, setting, allowed=order.allowed_loss)
-        except TrialFailed as failure:
-            self._journal.warnings.append(f"{label(setting)}: quality could not be scored: {failure.message}")
-            return False
-        found["quality"].append(checked)
-        self._watcher.step(
-            f"{label(setting)}: {'accepted' if checked.accepted else 'refused'}, {checked.because}"
-        )
-        return checked.accepted
 
     # -- verify ---------------------------------------------------------------------------------------------------
 

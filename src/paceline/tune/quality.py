@@ -15,6 +15,7 @@ import numpy as np
 from paceline.base.student import t_quantile
 from paceline.tune.report import QualityCheck, Range
 from paceline.tune.setting import Setting
+from paceline.vectors.recall_bound import lower_bound
 
 LEAST_SAMPLES = 20
 
@@ -26,19 +27,26 @@ class QualityGate(Protocol):
     """What a score is, for people: `accuracy`, `recall@10`, `top-10 overlap with the baseline`."""
 
     def scores(self, setting: Setting) -> Sequence[float]:
-        """One score for each sample, in the same order every time, with the server on trial with `setting`.
+        """One score from 0 to 1 for each sample, in the same random order every time, with the server on `setting`.
 
         Raises TrialFailed.
         """
 
 
-def check(
-    gate: QualityGate, baseline: Sequence[float], setting: Setting, *, allowed: float, level: float = 0.95
+def check(  # noqa: PLR0913 - keywords
+    gate: QualityGate,
+    baseline: Sequence[float],
+    setting: Setting,
+    *,
+    allowed: float | None,
+    least: float | None = None,
+    level: float = 0.95,
 ) -> QualityCheck:
-    """Score `setting` once beside the `baseline` scores; `allowed` is the loss of mean score that is accepted.
+    """Score `setting` once beside the `baseline` scores.
 
-    Refused when the lower bound of the loss is above `allowed`. The interval is Student's for the mean of the paired
-    differences. Raises TrialFailed as the gate does.
+    `allowed` is the loss of mean score that is accepted: refused when the lower bound of the loss is above it. The
+    interval is Student's for the mean of the paired differences. `least` is the mean score that must surely be held:
+    refused when the lower bound of the mean is below it. None asks for neither. Raises TrialFailed as the gate does.
     """
     scored = np.asarray(gate.scores(setting), dtype=np.float64)
     losses = np.asarray(baseline, dtype=np.float64) - scored
@@ -55,19 +63,37 @@ def check(
         )
     mean = float(losses.mean())
     half = t_quantile(0.5 + level / 2.0, count - 1) * float(losses.std(ddof=1)) / sqrt(count)
-    low, high = mean - half, mean + half
-    accepted = low <= allowed
+    loss = Range(mean, mean - half, mean + half)
+    verdicts = []
+    if least is not None:
+        verdicts.append(held(scored.tolist(), least, level))
+    if allowed is not None:
+        verdicts.append(_lost(mean - half, mean + half, allowed))
     return QualityCheck(
         setting=dict(setting),
         metric=gate.metric,
         samples=count,
-        loss=Range(mean, low, high),
+        loss=loss,
         allowed=allowed,
-        accepted=accepted,
-        because=(
-            f"it loses at most {high:.4f}, {allowed:g} are allowed"
-            if high <= allowed
-            else f"it loses {low:.4f} to {high:.4f}, and {allowed:g} are allowed"
-            + ("" if accepted else "; it surely loses more")
-        ),
+        least=least,
+        accepted=all(accepted for accepted, _ in verdicts),
+        because="; ".join(words for _, words in verdicts),
     )
+
+
+def held(scores: Sequence[float], least: float, level: float = 0.95) -> tuple[bool, str]:
+    """Whether the mean of the scores surely is `least` or more, and the words for it.
+
+    The bound is the one of recall that is promised (`vectors/recall_bound.py`): valid for any numbers from 0 to 1.
+    """
+    scored = np.asarray(scores, dtype=np.float64)
+    bound = lower_bound(scored, level)
+    said = f"{scored.mean():.4f}, surely {bound:.4f} or more, and {least:g} must be held"
+    return bound >= least, said
+
+
+def _lost(low: float, high: float, allowed: float) -> tuple[bool, str]:
+    if high <= allowed:
+        return True, f"it loses at most {high:.4f}, {allowed:g} are allowed"
+    said = f"it loses {low:.4f} to {high:.4f}, and {allowed:g} are allowed"
+    return low <= allowed, said if low <= allowed else f"{said}; it surely loses more"

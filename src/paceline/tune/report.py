@@ -128,9 +128,12 @@ class QualityCheck(msgspec.Struct, frozen=True):
     metric: str
     samples: int
     loss: Range
-    allowed: float
+    allowed: float | None
+    """Loss of mean score; None asks only for `least`."""
     accepted: bool
     because: str
+    least: float | None = None
+    """Mean score that must surely be held."""
 
 
 class Standing(msgspec.Struct, frozen=True):

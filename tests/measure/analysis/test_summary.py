@@ -277,6 +277,14 @@ def test_goodput_is_the_share_of_all_requests_within_the_strictest_limit():
     assert summarise(run_of(made, rows)).goodput_percent == pytest.approx(89.9)
 
 
+def test_a_hit_rate_is_not_told_of_a_server_that_tells_only_of_hits():
+    """Half of the answers say that they come from a cache, the others nothing: all of them would be a lie."""
+    rows = [(*values[:12], 2 if index % 2 else 0) for index, values in enumerate(steady_rows(100, 100))]
+    server = [ServerSample(float(at), "process 7", 40.0, 1e9, 20.0, 3.0, None, None) for at in range(2)]
+
+    assert summarise(run_of(plan(constant_rate(100, 1)), rows, server=server)).server.hit_percent is None
+
+
 def test_objectives_on_everything_that_is_measured_get_a_value():
     made = plan(
         constant_rate(100, 10),

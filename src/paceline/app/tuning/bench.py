@@ -210,8 +210,8 @@ def observation_of(run: RunFile, others_percent: float | None = None) -> Observa
         else:
             latency_ms[index] = (last - intended) / 1e6
     metrics: dict[str, float] = {} if others_percent is None else {"others_percent": others_percent}
-    tiers = [tier for tier in columns.tier if tier != Tier.UNKNOWN]
-    if tiers:
+    tiers = [tier for tier, failure in zip(columns.tier, columns.failure, strict=True) if not failure]
+    if tiers and Tier.UNKNOWN not in tiers:  # some servers tell only of hits
         metrics["hit_percent"] = 100.0 * sum(tier == Tier.HIT for tier in tiers) / len(tiers)
     looks = [look for look in run.server if look.at_s > 0.0]
     memory = [look.memory_bytes for look in looks if look.memory_bytes is not None]

@@ -44,7 +44,12 @@ def with_texts(plan: Plan, folder: Path, words: tuple[int, int], distinct: int |
     to 1/k (Zipf), as real questions are. Raises ConfigError.
     """
     load, payload = plan.load, plan.payload
-    if payload.task == "http" or not isinstance(load, OpenLoop) or payload.body or payload.body_file:
+    if (
+        payload.task in {"http", "vectors"}
+        or not isinstance(load, OpenLoop)
+        or payload.body
+        or payload.body_file
+    ):
         return plan
     if distinct is not None and distinct < 1:
         raise ConfigError(f"--distinct {distinct}: expected 1 or more texts", param="distinct")

@@ -17,8 +17,15 @@ from paceline.tune.knob import Knob
 from paceline.tune.setting import Value
 from paceline.tune.simulation.station import Station
 
-SERVICE_OF_TASK: Final = {"embeddings": "embed", "completions": "generate", "chat": "generate"}
+SERVICE_OF_TASK: Final = {
+    "embeddings": "embed",
+    "completions": "generate",
+    "chat": "generate",
+    "vectors": "vectors",
+}
 """Group of settings of the service that answers a task."""
+_WITHOUT_CACHE: Final = {"vectors"}
+"""Searched live, where there are no runs to spare for a cache that a load without repetitions does not use."""
 HEADER_BYTES: Final = 8
 FLOAT_BYTES: Final = 4
 
@@ -29,7 +36,7 @@ Told = Mapping[str, Mapping[str, Any]]
 def service_of(task: str, told: Told) -> str:
     """The group of settings of what answers this task; empty when the server has none for it."""
     service = SERVICE_OF_TASK.get(task, "")
-    return service if f"{service}.breaker.open_s" in told else ""
+    return service if service and any(name.startswith(f"{service}.") for name in told) else ""
 
 
 def live_knobs(told: Told, names: Sequence[str], service: str) -> list[Knob]:
@@ -52,7 +59,9 @@ def live_knobs(told: Told, names: Sequence[str], service: str) -> list[Knob]:
                 f"--knob {name}: there is no list of values to try; `paceline knobs` shows those that have",
                 param="knob",
             )
-    groups = (f"{service}.", "cache.") if service else ("",)
+    groups: tuple[str, ...] = ("",)
+    if service:
+        groups = (f"{service}.",) if service in _WITHOUT_CACHE else (f"{service}.", "cache.")
     chosen = names or [
         name for name, one in told.items() if one["tune"] and one["live"] and name.startswith(groups)
     ]

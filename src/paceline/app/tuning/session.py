@@ -14,6 +14,7 @@ from paceline.app.tuning.admin import Admin
 from paceline.app.tuning.bench import LoadBench, TunedServer
 from paceline.app.tuning.neighbours import NeighbourGate
 from paceline.app.tuning.plant import live_knobs, service_of, station_of
+from paceline.app.tuning.recall_gate import RecallGate, check_reached
 from paceline.app.tuning.restarted import Restarted
 from paceline.base.errors import ConfigError
 from paceline.measure.plan import Plan
@@ -23,6 +24,7 @@ from paceline.tune.knob import Knob
 from paceline.tune.knob_file import KnobFile, read_knob_file
 from paceline.tune.launched import LaunchedServer
 from paceline.tune.order import Order
+from paceline.tune.quality import QualityGate
 from paceline.tune.simulation.fleet import COMPILES
 from paceline.tune.simulation.station import Station
 from paceline.tune.space import Space
@@ -41,7 +43,8 @@ class Asked:
     max_runs: int
     candidates: int
     margin: float
-    allowed_loss: float = 0.0
+    allowed_loss: float | None = 0.0
+    least_quality: float | None = None
     apply: bool = False
     blackbox: bool = False
     patience: int = 1
@@ -66,7 +69,11 @@ def running(
         knobs = [_resolved(knob, station) for knob in knobs]
     try:
         bench = _bench(plan, admin, asked, interrupted)
-        yield bench, _order(plan, source, asked, knobs, service, station, None)
+        gate: QualityGate | None = None
+        if plan.payload.task == "vectors":
+            check_reached(plan, knobs, str(told["vectors.collection"]["value"]))
+            gate = RecallGate(plan, admin)
+        yield bench, _order(plan, source, asked, knobs, service, station, gate)
     finally:
         admin.revert()
 
@@ -98,7 +105,11 @@ def launched(
     """Tune it: every setting is a restart. Raises ConfigError for a load that tells nothing."""
     restarted = Restarted(started.server)
     bench = _bench(plan, restarted, asked, interrupted)
-    gate = NeighbourGate(plan, restarted) if plan.payload.task == "embeddings" else None
+    gates: dict[str, Callable[[Plan, TunedServer], QualityGate]] = {
+        "embeddings": NeighbourGate,
+        "vectors": RecallGate,
+    }
+    gate = gates[plan.payload.task](plan, restarted) if plan.payload.task in gates else None
     order = _order(plan, source, asked, started.knobs, "", None, gate)
     return bench, replace(order, reach="launch")
 
@@ -142,7 +153,7 @@ def _order(  # noqa: PLR0913, PLR0917 - the parts of an order
     knobs: Sequence[Knob],
     service: str,
     station: Station | None,
-    gate: NeighbourGate | None,
+    gate: QualityGate | None,
 ) -> Order:
     host = this_host()
     return Order(
@@ -159,6 +170,7 @@ def _order(  # noqa: PLR0913, PLR0917 - the parts of an order
         apply=asked.apply,
         gate=gate,
         allowed_loss=asked.allowed_loss,
+        least_quality=asked.least_quality,
         seed=asked.seed,
         machine=f"{host.hostname}: {host.cpu}, {host.cores} cores, {host.system}, Python {host.python}",
     )

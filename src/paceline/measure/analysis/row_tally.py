@@ -149,15 +149,16 @@ def _goodput(run: RunFile, warmup_ns: int, latency: Sequence[float], limits: Lim
 
 
 def _hit_percent(columns: Columns, warmup_ns: int) -> float | None:
-    """Of the good measured answers whose header tells the cache tier."""
+    """Of the good measured answers; None unless all tell their cache tier, for some servers tell only of hits."""
     first = bisect_left(columns.intended_ns, warmup_ns)
     tiers = Counter(
         tier
         for tier, failure in zip(columns.tier[first:], columns.failure[first:], strict=True)
         if not failure
     )
-    known = tiers[Tier.HIT] + tiers[Tier.MISS]
-    return 100 * tiers[Tier.HIT] / known if known else None
+    if not tiers or tiers[Tier.UNKNOWN]:
+        return None
+    return 100 * tiers[Tier.HIT] / (tiers[Tier.HIT] + tiers[Tier.MISS])
 
 
 def _pace(run: RunFile, ended: Ended) -> Pace:

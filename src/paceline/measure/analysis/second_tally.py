@@ -37,6 +37,7 @@ def tally_seconds(run: RunFile, ended: Ended, limits: Limits) -> Tally:
     tokens = _tokens(plan, measured)
     rate = tokens / length_s if tokens and length_s > 0 else None
     hits, misses = sum(second.hits for second in measured), sum(second.misses for second in measured)
+    done = sum(second.done for second in measured)
     totals = _totals(seconds)
     due = totals.done + totals.failed
     return Tally(
@@ -49,7 +50,7 @@ def tally_seconds(run: RunFile, ended: Ended, limits: Limits) -> Tally:
         done_per_s=_done_per_s(measured, length_s, constant=constant),
         offered_per_s=asked / length_s if opened and length_s > 0 else None,
         goodput_percent=_goodput(measured, asked, limits),
-        hit_percent=100 * hits / (hits + misses) if hits + misses else None,
+        hit_percent=100 * hits / done if done and hits + misses == done else None,
         tokens_per_s=rate,
         pace=Pace(
             header.scheduled if ended == "complete" and header.scheduled is not None else due,

@@ -16,6 +16,7 @@ _PATHS: Final = {
     "embeddings": "/v1/embeddings",
     "completions": "/v1/completions",
     "chat": "/v1/chat/completions",
+    "vectors": "/v1/vectors/query",
 }
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+")
 

@@ -11,6 +11,7 @@ from paceline.base.errors import ConfigError
 from paceline.measure.load.arrival import expected
 from paceline.measure.load.body_file import STREAMED, given_bodies
 from paceline.measure.load.trace import Shape, Trace
+from paceline.measure.load.vector_query import moved
 from paceline.measure.load.words import Prompter
 from paceline.measure.plan import ClosedLoop, OpenLoop, Payload, Plan
 
@@ -29,9 +30,9 @@ def bodies(plan: Plan, trace: Trace | None) -> list[bytes | None]:
     with a trace those of its lengths (a word of ours is about a token). Raises ConfigError.
     """
     payload = plan.payload
-    if payload.stream and payload.task == "embeddings":
+    if payload.stream and payload.task in {"embeddings", "vectors"}:
         raise ConfigError(
-            "embeddings are not streamed; leave stream out or take task completions or chat",
+            f"{payload.task} are not streamed; leave stream out or take task completions or chat",
             param="payload.stream",
         )
     given = [prefixed(body, payload) for body in given_bodies(payload)]
@@ -41,6 +42,8 @@ def bodies(plan: Plan, trace: Trace | None) -> list[bytes | None]:
         return [*given]
     elif payload.task == "http":
         return [None]
+    elif payload.task == "vectors":
+        raise _no_queries()
     else:
         count = payload.distinct or one_each(plan)
         shapes = tuple(Shape(payload.prompt_words, payload.max_tokens, turn=turn) for turn in range(count))
@@ -72,6 +75,8 @@ def _body(payload: Payload, shape: Shape, given: list[bytes], prompter: Prompter
         return given[shape.turn]
     if payload.task == "http":
         return None
+    if payload.task == "vectors":
+        raise _no_queries()
     fields: dict[str, Any] = {} if payload.model is None else {"model": payload.model}
     if payload.task == "embeddings":
         fields["input"] = _texts(shape, prompter)
@@ -86,10 +91,15 @@ def _body(payload: Payload, shape: Shape, given: list[bytes], prompter: Prompter
 
 
 def prefixed(body: bytes, payload: Payload) -> bytes:
-    """The body with `payload.prefix` before every text it asks about; unchanged without one, and for plain HTTP."""
+    """The body with `payload.prefix` before every text it asks about; unchanged without one, and for plain HTTP.
+
+    Vectors are moved a little instead.
+    """
     if not payload.prefix or payload.task == "http":
         return body
     fields = msgspec.json.decode(body)
+    if payload.task == "vectors":
+        return msgspec.json.encode(moved(fields, payload.prefix))
 
     def before(text: Any) -> Any:
         return f"{payload.prefix} {text}" if isinstance(text, str) else text
@@ -102,6 +112,13 @@ def prefixed(body: bytes, payload: Payload) -> bytes:
     if messages:
         messages[0] = messages[0] | {"content": before(messages[0].get("content"))}
     return msgspec.json.encode(fields)
+
+
+def _no_queries() -> ConfigError:
+    return ConfigError(
+        "vectors to ask for cannot be made up; give --body-file queries.npy (rows of float32), or JSONL with a query a line",
+        param="payload.body_file",
+    )
 
 
 def _texts(shape: Shape, prompter: Prompter) -> str | list[str]:

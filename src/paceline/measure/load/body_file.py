@@ -1,4 +1,4 @@
-"""Bodies the user brings: one inline, one in a file (`@file`), or one a line (JSONL)."""
+"""Bodies the user brings: one inline, one in a file (`@file`), one a line (JSONL), or queries one a row (.npy)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from paceline.base.errors import ConfigError
+from paceline.measure.load.vector_query import MAGIC, query_bodies
 from paceline.measure.plan import Payload
 
 STREAMED: Final[dict[str, Any]] = {"stream": True, "stream_options": {"include_usage": True}}
@@ -23,8 +24,11 @@ def given_bodies(payload: Payload) -> list[bytes]:
     if payload.body is not None and payload.body_file is not None:
         raise ConfigError("a body and a body file are both given; leave one out", param="payload.body_file")
     if payload.body_file is not None:
-        lines = _read(payload.body_file, "payload.body_file").split(b"\n")
+        content = _read(payload.body_file, "payload.body_file")
         name = Path(payload.body_file).name
+        if payload.task == "vectors" and content.startswith(MAGIC):
+            return query_bodies(content, name)
+        lines = content.split(b"\n")
         given = [
             completed(line.strip(), payload, f"{name} line {number}")
             for number, line in enumerate(lines, 1)

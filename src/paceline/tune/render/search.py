@@ -63,7 +63,7 @@ def quality(report: TuneReport) -> str:
             setting(check.setting),
             escape(check.metric),
             typeset(estimate(check.loss, "")),
-            typeset(f"<= {level(check.allowed)}"),
+            typeset("any" if check.allowed is None else f"<= {level(check.allowed)}"),
             count(check.samples),
             state_cell("ok", "accepted") if check.accepted else state_cell("critical", "refused"),
             typeset(check.because),

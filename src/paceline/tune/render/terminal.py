@@ -140,6 +140,12 @@ def _rest(report: TuneReport) -> Facts:
             for step in report.steps
         ],
     )
+    kept = [
+        check for check in report.quality if check.accepted and check.setting.items() <= report.winner.items()
+    ]
+    yield from _listed(
+        "quality", [f"{label(check.setting)}: {check.metric}, {check.because}" for check in kept]
+    )
     refused = [check for check in report.quality if not check.accepted]
     yield from _listed(
         "refused", [f"{label(check.setting)}: {check.metric}, {check.because}" for check in refused]
