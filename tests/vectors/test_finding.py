@@ -1,0 +1,80 @@
+"""A graph knows what it finds, and a search that says nothing looks as far as that needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clustered import clustered
+
+from paceline.vectors.codes import Coded, Coder
+from paceline.vectors.collection import Collection
+from paceline.vectors.exact import nearest, recall
+from paceline.vectors.finding import Finding, least_ef, measured_build
+from paceline.vectors.graph_plan import GraphPlan
+from paceline.vectors.graph_search import GraphSearch
+from paceline.vectors.policy import Schema, SearchPolicy, UpkeepPolicy, VectorsPolicy
+
+COUNT, DIMENSIONS = 4000, 24
+HARD = np.random.default_rng(1).standard_normal((COUNT, DIMENSIONS)).astype(np.float32)
+"""Without clusters: of which a graph finds little."""
+QUERIES = np.random.default_rng(2).standard_normal((300, DIMENSIONS)).astype(np.float32)
+
+
+def test_what_was_found_among_records_left_out_is_what_queries_find() -> None:
+    coded = Coded.of(Coder.learn(HARD, "int8"), HARD)
+    fine = Coded.of(Coder.learn(HARD, "fp16"), HARD)
+
+    graph, findings = measured_build(coded, fine, GraphPlan(m=6, ef_construction=30))
+
+    search, truth = GraphSearch(graph, coded, fine), nearest(QUERIES, HARD, 10)[0]
+    assert [one.ef for one in findings] == sorted({one.ef for one in findings})
+    assert findings[0].recall < 0.97 < findings[-1].recall
+    for one in findings:
+        assert recall(search.search(QUERIES, 10, one.ef)[0], truth) == pytest.approx(one.recall, abs=0.03)
+
+
+def test_all_rows_are_in_the_graph_in_the_end() -> None:
+    vectors = clustered(1000)
+    coded, fine = (Coded.of(Coder.learn(vectors, precision), vectors) for precision in ("int8", "fp16"))
+
+    graph, _ = measured_build(coded, fine, GraphPlan(m=16, ef_construction=60, threads=2))
+
+    found, _ = GraphSearch(graph, coded, fine).search(vectors, 1, 60)
+    assert (found[:, 0] == np.arange(1000)).mean() >= 0.999
+    assert (graph.base[:, 0] >= 0).all()
+
+
+@pytest.mark.parametrize(("wanted", "ef"), [(0.5, 50), (0.9, 50), (0.95, 100), (0.99, 200), (0.999, 200)])
+def test_the_least_ef_is_the_first_that_found_enough_or_the_last(wanted: float, ef: int) -> None:
+    assert least_ef([Finding(50, 0.9), Finding(100, 0.97), Finding(200, 0.99)], wanted) == ef
+
+
+def test_nothing_measured_asks_for_nothing() -> None:
+    assert least_ef([], 0.98) == 0
+
+
+def test_a_search_that_says_nothing_looks_as_far_as_the_recall_needs(tmp_path: Path) -> None:
+    policy = VectorsPolicy(
+        search=SearchPolicy(m=6, ef_construction=30, ef=10, recall=0.98), upkeep=UpkeepPolicy(graph_rows=1000)
+    )
+    truth, _ = nearest(QUERIES, HARD, 10)
+    names = [str(row) for row in range(COUNT)]
+    with Collection.create(tmp_path / "c", Schema(dimensions=DIMENSIONS), policy=policy) as collection:
+        collection.upsert_arrays(names, HARD)
+        assert collection.default_ef == 10  # fresh records were measured by nobody
+        collection.compact()
+        assert collection.default_ef > 50
+
+    with Collection.open(tmp_path / "c", policy=policy) as collection:
+        assert found_by(collection, truth) >= 0.97
+        assert found_by(collection, truth, ef=10) < 0.9
+
+        collection.policy = VectorsPolicy(search=SearchPolicy(ef=10, recall=0.0))
+        assert collection.default_ef == 10
+
+
+def found_by(collection: Collection, truth: np.ndarray, ef: int | None = None) -> float:
+    found = collection.query(QUERIES, 10, ef=ef)
+    return recall(np.array([[int(match.id) for match in one] for one in found], np.int32), truth)
