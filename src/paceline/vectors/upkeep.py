@@ -49,6 +49,7 @@ class Upkeep:
         self._written_at = -_CALM_S
         """When writes last filled a tail or let its graph wait, in `time.monotonic` seconds."""
         self._has_taken_fresh = False
+        """Whether the join that is due has had the fresh records sealed."""
         self._woken = 0
         self._busy: set[str] = set()
         self._unpublished = False
@@ -57,7 +58,7 @@ class Upkeep:
         )
         self._process: JoinProcess | None = None
         self.troubles: dict[str, PacelineError] = {}
-        """By job, seal or join: why the last try failed."""
+        """By job, grow, seal or join: why the last try failed."""
         self._growth = threading.Event()
         self._threads = [
             threading.Thread(target=self._keep_doing, args=(name, job), name=f"vectors-{name}", daemon=True)
@@ -175,8 +176,12 @@ class Upkeep:
         while True:
             self._growth.wait()
             self._growth.clear()
-            while not self._closing and self._state.tail.grow(_GROWN_AT_ONCE):
-                pass
+            try:
+                while not self._closing and self._state.tail.grow(_GROWN_AT_ONCE):
+                    pass
+                self.troubles.pop("grow", None)
+            except Exception as error:  # noqa: BLE001 - the thread must live; what has no graph is scanned
+                self.troubles["grow"] = PacelineError(f"grow failed: {type(error).__name__}: {error}")
             if self._closing:
                 return
 
@@ -218,6 +223,7 @@ class Upkeep:
             return True
         chosen, quick, stale = self._due()
         if not chosen:
+            self._has_taken_fresh = False
             return stale is not None and self._recode(stale)
         if not self._all_whole(chosen):
             return True
