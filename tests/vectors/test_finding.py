@@ -57,21 +57,21 @@ def test_nothing_measured_asks_for_nothing() -> None:
 
 def test_a_search_that_says_nothing_looks_as_far_as_the_recall_needs(tmp_path: Path) -> None:
     policy = VectorsPolicy(
-        search=SearchPolicy(m=6, ef_construction=30, ef=10, recall=0.98), upkeep=UpkeepPolicy(graph_rows=1000)
+        search=SearchPolicy(m=6, ef_construction=30, recall=0.99), upkeep=UpkeepPolicy(graph_rows=1000)
     )
     truth, _ = nearest(QUERIES, HARD, 10)
     names = [str(row) for row in range(COUNT)]
     with Collection.create(tmp_path / "c", Schema(dimensions=DIMENSIONS), policy=policy) as collection:
         collection.upsert_arrays(names, HARD)
-        assert collection.default_ef == 10  # fresh records were measured by nobody
+        assert collection.default_ef == 100  # fresh records were measured by nobody
         collection.compact()
-        assert collection.default_ef > 50
+        assert collection.default_ef > 100
 
     with Collection.open(tmp_path / "c", policy=policy) as collection:
         assert found_by(collection, truth) >= 0.97
         assert found_by(collection, truth, ef=10) < 0.9
 
-        collection.policy = VectorsPolicy(search=SearchPolicy(ef=10, recall=0.0))
+        collection.policy = VectorsPolicy(search=SearchPolicy(ef=10))
         assert collection.default_ef == 10
 
 

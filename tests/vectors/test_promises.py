@@ -38,7 +38,7 @@ async def test_what_was_tuned_is_the_default_after_the_next_opening(tmp_path: Pa
         first = held.asked(near(1))
         assert (first.ef, first.candidates) == (tuned.chosen.ef, tuned.chosen.candidates)
         assert held.asked(near(1, ef=77)).ef == 77
-        assert held.asked(near(1, top_k=11)).ef == SMALL.search.ef
+        assert held.asked(near(1, top_k=11)).ef == held.collection.default_ef
         card = await ask(service, DescribeCollection())
         assert (card.ef, card.candidates) == (tuned.chosen.ef, tuned.chosen.candidates)
         assert card.promise == "recall@10 >= 0.9 with 95.0% confidence: not checked yet"

@@ -33,7 +33,7 @@ from paceline.vectors.incoming import Incoming, learned
 from paceline.vectors.metadata import Types
 from paceline.vectors.metric import Floats
 from paceline.vectors.opening import Opened, open_folder
-from paceline.vectors.policy import Schema, VectorsPolicy
+from paceline.vectors.policy import USUAL_EF, Schema, VectorsPolicy
 from paceline.vectors.record import (
     Key,
     Match,
@@ -292,9 +292,9 @@ class Collection:
 
     @property
     def default_ef(self) -> int:
-        """How far a search looks unless it says otherwise: the policy's ef, or more where it finds too little."""
+        """How far a search looks unless it says otherwise: the policy's ef, or, if it is 0, what its recall needs."""
         search = self.policy.search
-        return max(search.ef, self._state.view.least_ef(search.recall) if search.recall else 0)
+        return search.ef or max(USUAL_EF, self._state.view.least_ef(search.recall))
 
     @property
     def version(self) -> int:

@@ -134,7 +134,7 @@ def measured_levels(  # noqa: PLR0913 - keywords, each with a default
     exact = _coded(rows, "fp32", schema)
     truth, _ = ExactSearch(exact).search(asked, k)
     fine = None if schema.rescore == "none" else _coded(rows, schema.rescore, schema)
-    wide = search.ef if ef is None else ef
+    wide = search.usual_ef if ef is None else ef
     rescored = search.candidates if candidates is None else candidates
     levels = []
     for precision in precisions:

@@ -159,7 +159,7 @@ def precisions(held: Held, asked: ComparePrecisions) -> Precisions:
     table = measured_levels(
         held.collection,
         k=asked.k,
-        ef=policy.ef if kept is None else kept.ef,
+        ef=held.collection.default_ef if kept is None else kept.ef,
         candidates=policy.candidates if kept is None else kept.candidates,
     )
     return msgspec.convert(table, Precisions, from_attributes=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -15,6 +15,10 @@ from paceline.vectors.preprocess import Reduction
 Fsync = Literal["always", "interval", "never"]
 Backend = Literal["paceline", "qdrant", "pgvector"]
 Rescore = Literal["none", "fp16", "bf16", "fp32"]
+
+
+USUAL_EF: Final = 100
+"""The default of hnswlib's users and of this store's tables: of most graphs it finds 0.97 to 0.99."""
 
 
 class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,8 +105,8 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ef: Annotated[
         int,
         knob(
-            "Vectors that a search looks at, at least, unless it says otherwise.",
-            ge=1,
+            "Vectors that a search looks at, at least, unless it says otherwise. 0: 100, or more where `recall` needs more.",
+            ge=0,
             le=10_000,
             live=True,
             tune=True,
@@ -110,12 +114,12 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             cost="latency",
             grid=(16, 32, 64, 100, 150, 250, 400),
         ),
-    ] = 100
+    ] = 0
     recall: Annotated[
         float,
         knob(
-            "Share of the ten nearest that a search shall find unless it says how far to look: `ef` is raised to what found "
-            "it among records left out while the graph was built. 0: `ef` as it is.",
+            "Share of the ten nearest that a search shall find where no `ef` is set: it looks as far as found so much among "
+            "records left out while the graph was built.",
             ge=0,
             le=0.999,
             live=True,
@@ -139,6 +143,11 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[
         int, knob("Threads for the queries of one call.", ge=1, le=1024, unit="threads", cost="cpu")
     ] = 1
+
+    @property
+    def usual_ef(self) -> int:
+        """How far a search looks where nothing is known of the graph."""
+        return self.ef or USUAL_EF
 
 
 class UpkeepPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

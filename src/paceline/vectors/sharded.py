@@ -116,7 +116,7 @@ class ShardedCollection:
         search = self.policy.search
         if search != self._search_of_shards:  # changed since the shards were opened
             ef, candidates = (
-                search.ef if ef is None else ef,
+                search.usual_ef if ef is None else ef,
                 search.candidates if candidates is None else candidates,
             )
 
@@ -291,7 +291,7 @@ class ShardedCollection:
     @property
     def default_ef(self) -> int:
         """How far a search looks unless it says otherwise; a shard whose graph finds too little looks further."""
-        return self.policy.search.ef
+        return self.policy.search.usual_ef
 
     @property
     def version(self) -> int:

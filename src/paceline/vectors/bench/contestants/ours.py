@@ -31,7 +31,7 @@ class Ours:
             upkeep=UpkeepPolicy(threads=setup.threads),
         )
         self._open: Collection | None = None
-        self._effort = self.policy.search.ef
+        self._effort = self.policy.search.usual_ef
 
     @property
     def collection(self) -> Collection:
