@@ -58,6 +58,7 @@ OTHER = {
     "generate.breaker.half_open_probes": 3,
     "vectors.recheck_s": 60.0,
     "vectors.search.ef": 55,
+    "vectors.search.recall": 0.9,
     "vectors.search.candidates": 11,
 }
 """Another value for each live setting."""
