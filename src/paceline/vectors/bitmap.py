@@ -48,3 +48,13 @@ def among(rows: NDArray[np.int32], allowed: Bitmap | None, deleted: Bitmap | Non
         if bitmap is not None:
             keep &= (bitmap[rows >> 6] >> (rows & 63).astype(np.uint64)) & np.uint64(1) == wanted
     return rows[keep]
+
+
+def cut(bitmap: Bitmap | None, rows: int) -> Bitmap | None:
+    """The first `rows` of a bitmap of more."""
+    if bitmap is None:
+        return None
+    words = bitmap[: words_for(rows)].copy()
+    if rows & 63:
+        words[-1] &= (np.uint64(1) << np.uint64(rows & 63)) - np.uint64(1)
+    return words

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import Self
 
-import numpy as np
-
-from paceline.vectors.bitmap import Bitmap, words_for
 from paceline.vectors.codes import Coded, Coder, Rows
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.growing import GrowingGraph
-from paceline.vectors.searched import Results
-
-_ALL_BITS: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
 class FreshGraph:
@@ -60,21 +54,3 @@ class FreshGraph:
             room=len(rows),
             before=self.search,
         )
-
-
-def cut(bitmap: Bitmap | None, rows: int) -> Bitmap | None:
-    """The first `rows` of a bitmap of more."""
-    if bitmap is None:
-        return None
-    words = bitmap[: words_for(rows)].copy()
-    if rows & 63:
-        words[-1] &= _ALL_BITS >> np.uint64(64 - (rows & 63))
-    return words
-
-
-def better(one: Results, other: Results, k: int) -> Results:
-    """The best `k` of two parts' results; of equal scores the first part's."""
-    rows = np.concatenate([one[0], other[0]], axis=1)
-    scores = np.concatenate([one[1], other[1]], axis=1)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(rows, best, 1), np.take_along_axis(scores, best, 1)

@@ -62,6 +62,14 @@ def check_masks(allowed: Bitmap | None, deleted: Bitmap | None, rows: int) -> No
             )
 
 
+def better(one: Results, other: Results, k: int) -> Results:
+    """The best `k` of two parts' results; of equal scores the first part's."""
+    rows = np.concatenate([one[0], other[0]], axis=1)
+    scores = np.concatenate([one[1], other[1]], axis=1)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(rows, best, 1), np.take_along_axis(scores, best, 1)
+
+
 def empty_results(queries: int, k: int) -> Results:
     """Results of nothing found."""
     return np.full((queries, k), -1, np.int32), np.full((queries, k), -np.inf, np.float32)

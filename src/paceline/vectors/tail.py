@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.vectors.batch import Upserts
-from paceline.vectors.bitmap import Bitmap, among, bitmap_of
+from paceline.vectors.bitmap import Bitmap, among, bitmap_of, cut
 from paceline.vectors.codes import Coded, Coder, aligned_rows
 from paceline.vectors.columns import Columns
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.filters import Filter
-from paceline.vectors.fresh_graph import FreshGraph, better, cut
+from paceline.vectors.fresh_graph import FreshGraph
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.metadata import Types, kind_of, merged_types
 from paceline.vectors.metric import Floats
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import Key, unpacked_metadata
-from paceline.vectors.searched import MOST_CANDIDATES, Results, empty_results
+from paceline.vectors.searched import MOST_CANDIDATES, Results, better, empty_results
 
 _ROWS_AT_FIRST: Final = 1024
 """Rows that are scanned as they are; more have a coarse copy, learned anew each time the room grows."""
