@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from paceline.base.errors import ConfigError, InvalidRequest
 from paceline.vectors.bitmap import bitmap_of
 from paceline.vectors.codes import Coded, Coder, Precision
-from paceline.vectors.compiled.walk import search_graph
+from paceline.vectors.compiled.turns import search_graph
 from paceline.vectors.exact import nearest, recall
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from paceline.base.errors import InvalidRequest
 from paceline.vectors.bitmap import Bitmap, size_of
 from paceline.vectors.codes import Coded
-from paceline.vectors.compiled.walk import search_graph
+from paceline.vectors.compiled.turns import search_graph
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.graph import Graph, Ints
 from paceline.vectors.memory import Memory, Wanted
 from paceline.vectors.metric import Floats
+from paceline.vectors.reach import reaching
 from paceline.vectors.searched import (
     CANDIDATES,
     Asked,
@@ -111,7 +112,8 @@ class GraphSearch:
     ) -> Results:
         """The best `k` rows of a graph that has some, nothing forbidden; for callers that have checked all of it."""
         final = candidates if self.rescore is not None else 0
-        ids, scores, _ = self._walked(queries, Wanted(max(ef, k), max(ef, k, final), 0, final, k), threads)
+        wanted = reaching(k, ef, final, self.coded.coder.shape.metric)
+        ids, scores, _ = self._walked(queries, wanted, threads)
         return ids, scores
 
     def masked(  # noqa: PLR0913 - keywords
@@ -142,7 +144,9 @@ class GraphSearch:
             )
         room = min(max(room, 2 * need * count // good), max(room, most or _ROOM_MOST))
         masks = (0 if bitmap is None else bitmap.ctypes.data for bitmap in (allowed, deleted))
-        wanted = Wanted(max(ef, k), room, need, final, k, *masks)
+        allow, deny = masks
+        metric = self.coded.coder.shape.metric
+        wanted = reaching(k, ef, final, metric, need=need, room=room, allow=allow, deny=deny)
         ids, scores, short = self._walked(queries, wanted, threads)
         again = np.flatnonzero(short) if plan == "auto" else ()
         if len(again):
@@ -167,8 +171,8 @@ class GraphSearch:
         search_graph(
             self._graph,
             self._sides,
-            memory.request,
-            memory.states[0],
+            memory.requests,
+            memory.states,
             asked.turned,
             asked.plain,
             asked.rows,

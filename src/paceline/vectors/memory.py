@@ -15,7 +15,9 @@ from paceline.vectors.compiled import records as of
 
 ORDERS_AT_ONCE = 1024
 """Rows that are scored in one go at most."""
-_WANTED: Final = struct.Struct("7q")
+TURNS: Final = 2
+"""Walks that take turns on one thread (`compiled.turns`)."""
+_WANTED: Final = struct.Struct(f"{of.WISHES}q")
 """The fields of `Wanted`: written in a third of the time that numpy takes to assign them."""
 
 
@@ -29,34 +31,40 @@ class Wanted(msgspec.Struct, frozen=True, gc=False):
     top: int
     allow: int = 0
     deny: int = 0
+    least: int = 0
+    reach: int = 0
 
 
 class Memory:
-    """For searches among `rows` rows by `queries` queries at once; grows when a search wants more results.
+    """For searches among `rows` rows: scans by `queries` queries at once, walks in TURNS; grows when one wants more results.
 
     Pages that a search never touches are never made: a large index costs address space, not memory.
     """
 
     def __init__(self, rows: int, coders: tuple[Coder, Coder], queries: int = 1) -> None:
-        self.request = np.zeros(of.REQUEST, np.int64)
-        self.states = np.zeros((queries, 2, of.STATE), np.float32)
+        at_once = max(queries, TURNS)
+        self.requests = np.zeros((TURNS, of.REQUEST), np.int64)
+        self.request = self.requests[0]
+        """What is wanted is written here; those of the other turns have working memory of their own."""
+        self.states = np.zeros((at_once, 2, of.STATE), np.float32)
         self.counts = np.zeros(queries, np.int64)
-        self._visited = np.zeros(words_for(rows), np.uint64)
-        self._touched: NDArray[np.int32] = np.empty(rows + ORDERS_AT_ONCE, np.int32)
-        self._orders = np.zeros(ORDERS_AT_ONCE, np.int32)
+        self._visited = np.zeros((TURNS, words_for(rows)), np.uint64)
+        self._touched: NDArray[np.int32] = np.empty((TURNS, rows + ORDERS_AT_ONCE), np.int32)
+        self._orders = np.zeros((TURNS, ORDERS_AT_ONCE), np.int32)
         code_bytes = 4 * of.BLOCK * max(coder.blocks for coder in coders)
-        self._codes = aligned_rows(2 * queries, code_bytes)
+        self._codes = aligned_rows(2 * at_once, code_bytes)
         self._pool: NDArray[np.int64] = np.zeros(0, np.int64)
         self._wanted = self.request.data
-        self.request[of.TOUCHED] = self._touched.ctypes.data
-        self.request[of.VISITED] = self._visited.ctypes.data
-        self.request[of.ORDERS] = self._orders.ctypes.data
-        self.request[of.CODE] = self._codes.ctypes.data
-        self.request[of.EXACT_CODE] = self._codes.ctypes.data + code_bytes
+        for turn, request in enumerate(self.requests):
+            request[of.TOUCHED] = self._touched[turn].ctypes.data
+            request[of.VISITED] = self._visited[turn].ctypes.data
+            request[of.ORDERS] = self._orders[turn].ctypes.data
+            request[of.CODE] = self._codes[2 * turn].ctypes.data
+            request[of.EXACT_CODE] = request[of.CODE] + code_bytes
 
     def ask(self, wanted: Wanted) -> None:
         """Write the request."""
-        room = len(self.counts) * wanted.room + 1
+        room = len(self.states) * wanted.room + 1
         if len(self._pool) < room:
             self._pool = np.zeros(room, np.int64)
             self.request[of.POOL] = self._pool.ctypes.data
@@ -70,4 +78,6 @@ class Memory:
             wanted.top,
             wanted.allow,
             wanted.deny,
+            wanted.least,
+            wanted.reach,
         )

@@ -22,10 +22,18 @@ LEVEL_OF, SHIFTS, LOCKS, NEAR, NEAR_POOL = range(5)
 row, and of working memory for lists and pools of neighbours."""
 GROWTH: Final = 5
 
-EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, TOUCHED, VISITED, POOL, ORDERS, CODE, EXACT_CODE = range(13)
-"""A request: how far to go (EF, ROOM, NEED: `walk`), FINAL candidates to re-score (0: none), TOP results; addresses of
-the bitmaps of allowed and of deleted rows (0: none) and of the working memory (`memory.py`)."""
-REQUEST: Final = 13
+EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, LEAST, REACH, TOUCHED, VISITED, POOL, ORDERS, CODE, EXACT_CODE = range(15)
+"""A request: how far to go (EF, ROOM, NEED, LEAST, REACH: `walk`), FINAL candidates to re-score (0: none), TOP results;
+addresses of the bitmaps of allowed and of deleted rows (0: none) and of the working memory (`memory.py`)."""
+WISHES: Final = 9
+"""Fields of a request that say what is wanted: the first."""
+REACH_UNIT: Final = 1 << 16
+"""REACH counts parts of this size."""
+HELD, CURSOR, FOUND, FRESH, MET, ROW, LEVEL, BEST, STAGE, QUERY = range(15, 25)
+"""A walk under way, in its request: keys in the pool, how many at its head are expanded and how many of these may be
+returned; rows in the list of those met and the first not yet scored; on the levels above the row and its order; what comes
+next and for which query (`turns`)."""
+REQUEST: Final = 25
 
 ALPHA, BETA, LIFT = range(3)
 """Numbers of a prepared query (float32): score = ALPHA * order + BETA; LIFT is the sum of its bytes."""

@@ -14,7 +14,7 @@ from paceline.vectors.compiled.rows import fetch_row, orders_of, score_of
 
 
 @compiled
-def _gather(exact: Any, request: Any, pool: int, count: int) -> int:
+def gather(exact: Any, request: Any, pool: int, count: int) -> int:
     """Move the rows that may be returned to the pool's head, and fetch those to re-score; returns how many there are."""
     wanted, good = max(request[FINAL], request[TOP]), 0
     for i in range(count):
@@ -31,14 +31,10 @@ def _gather(exact: Any, request: Any, pool: int, count: int) -> int:
 
 
 @compiled
-def write_results(
-    sides: Any, request: Any, pool: int, count: int, states: Any, ids: Any, scores: Any
+def write_gathered(
+    sides: Any, request: Any, pool: int, good: int, states: Any, ids: Any, scores: Any
 ) -> None:
-    """Best TOP of the pool's rows that may be returned, the first FINAL of them re-scored; -1 where there are no more.
-
-    `sides` and `states` are those of the codes and of the re-scoring copy.
-    """
-    good = _gather(sides[1], request, pool, count)
+    """`write_results` of a pool whose `good` rows that may be returned are gathered."""
     rescored = min(good, request[FINAL])
     orders_of(sides[1], request[TOUCHED], 0, rescored, request[EXACT_CODE], states[1], request[ORDERS])
     for i in range(rescored):
@@ -50,3 +46,15 @@ def write_results(
             key = read_i64(pool + 8 * i)
             fine = 1 if i < rescored else 0
             ids[i], scores[i] = row_of(key), score_of(sides[fine], key >> 32, states[fine])
+
+
+@compiled
+def write_results(
+    sides: Any, request: Any, pool: int, count: int, states: Any, ids: Any, scores: Any
+) -> None:
+    """Best TOP of the pool's rows that may be returned, the first FINAL of them re-scored; -1 where there are no more.
+
+    `sides` and `states` are those of the codes and of the re-scoring copy.
+    """
+    good = gather(sides[1], request, pool, count)
+    write_gathered(sides, request, pool, good, states, ids, scores)

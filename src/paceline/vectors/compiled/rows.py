@@ -161,6 +161,14 @@ def fetch_row(side: Any, row: int) -> None:
 
 
 @compiled
+def order_of(side: Any, score: float, state: Any) -> int:
+    """The order of which `score_of` makes this score, or one near it."""
+    if side[KIND] == INT8 and side[SHIFTED] == 0:
+        return np.int64((score - state[BETA]) / state[ALPHA])
+    return np.int64(sortable(np.float32(score - state[BETA])))
+
+
+@compiled
 def score_of(side: Any, order: int, state: Any) -> float:
     """The score of which `order` was made."""
     if side[KIND] == INT8 and side[SHIFTED] == 0:

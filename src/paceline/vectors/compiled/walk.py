@@ -2,7 +2,11 @@
 
 Down the upper levels greedily; on the base level a pool of the best rows met, of which the best not yet expanded is
 expanded next. Rows that may not be returned are walked through like all others: the walk goes on until the pool's
-expanded head is EF long and holds NEED rows that may be returned, or nothing in the pool is left to expand.
+expanded head is EF long and holds NEED rows that may be returned, or nothing in the pool is left to expand. With a
+REACH it ends earlier, once LEAST rows are expanded and the next is REACH times as far as the TOP-th that may be returned
+(`reach.py`).
+
+A walk is cut into steps, and what it has come to lies in its request, so that walks of several queries can take turns.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from paceline.vectors.compiled.compiler import compiled, kept, sources_digest
+from paceline.vectors.compiled.compiler import compiled
 from paceline.vectors.compiled.instructions import (
     prefetch,
     read_i32,
@@ -21,31 +25,42 @@ from paceline.vectors.compiled.instructions import (
     write_i64,
     write_u64,
 )
-from paceline.vectors.compiled.pool import ALLOWED, EXPANDED, insert, key_of, place_of, row_of
+from paceline.vectors.compiled.pool import LEAST as LEAST_KEY, ALLOWED, EXPANDED, insert, key_of, place_of, row_of
 from paceline.vectors.compiled.records import (
     ALLOW,
     BASE,
+    BEST,
     CODE,
+    CURSOR,
     DENY,
     EF,
     ENTRY,
-    EXACT_CODE,
+    FOUND,
     FINAL,
+    FRESH,
+    HELD,
+    LEAST,
+    LEVEL,
     LEVELS,
     LIMIT,
+    MET,
     NEED,
     ORDERS,
     POOL,
+    REACH,
+    REACH_UNIT,
     ROOM,
+    ROW,
+    TOP,
     TOUCHED,
+    UNIT,
     UPPER,
     UPPER_AT,
     UPPER_WIDTH,
     VISITED,
     WIDTH,
 )
-from paceline.vectors.compiled.results import write_results
-from paceline.vectors.compiled.rows import fetch_row, orders_of, prepare
+from paceline.vectors.compiled.rows import fetch_row, order_of, orders_of, score_of
 
 
 @compiled
@@ -74,23 +89,43 @@ def width_of(graph: Any, level: int) -> int:
 
 
 @compiled
+def look_down(graph: Any, side: Any, request: Any) -> None:
+    """Fetch the neighbours of the row come to on an upper level."""
+    links, count = links_of(graph, request[ROW], request[LEVEL]), 0
+    while count < graph[UPPER_WIDTH] and read_i32(links + 4 * count) >= 0:
+        fetch_row(side, np.int64(read_i32(links + 4 * count)))
+        count += 1
+    request[MET] = count
+
+
+@compiled
+def go_down(graph: Any, side: Any, request: Any, state: Any) -> None:
+    """Score the neighbours that `look_down` fetched: to the best of them, or, if none is better, a level down."""
+    here, row, best = request[ROW], request[ROW], request[BEST]
+    links, count = links_of(graph, here, request[LEVEL]), request[MET]
+    orders_of(side, links, 0, count, request[CODE], state, request[ORDERS])
+    for i in range(count):
+        order, other = np.int64(read_i32(request[ORDERS] + 4 * i)), np.int64(read_i32(links + 4 * i))
+        if order > best and other < graph[LIMIT]:
+            best, row = order, other
+    request[ROW], request[BEST] = row, best
+    request[LEVEL] -= 1 if row == here else 0
+
+
+@compiled
+def enter(graph: Any, request: Any, level: int) -> None:
+    """Begin a walk at the graph's entry, on this level."""
+    request[ROW], request[LEVEL], request[BEST] = graph[ENTRY], level, -(1 << 31)
+
+
+@compiled
 def descend(graph: Any, side: Any, request: Any, state: Any, levels: int, floor: int) -> int:
     """The best row met when every level from `levels` down to above `floor` is walked greedily, from the graph's entry."""
-    row, level, best = graph[ENTRY], levels, np.int32(-(1 << 31))
-    while level > floor:
-        links = links_of(graph, row, level)
-        count = 0
-        while count < graph[UPPER_WIDTH] and read_i32(links + 4 * count) >= 0:
-            fetch_row(side, np.int64(read_i32(links + 4 * count)))
-            count += 1
-        orders_of(side, links, 0, count, request[CODE], state, request[ORDERS])
-        here = row
-        for i in range(count):
-            order, other = read_i32(request[ORDERS] + 4 * i), np.int64(read_i32(links + 4 * i))
-            if order > best and other < graph[LIMIT]:
-                best, row = order, other
-        level -= 1 if row == here else 0
-    return row
+    enter(graph, request, levels)
+    while request[LEVEL] > floor:
+        look_down(graph, side, request)
+        go_down(graph, side, request, state)
+    return request[ROW]
 
 
 @compiled
@@ -120,20 +155,161 @@ def _unseen(graph: Any, request: Any, row: int, level: int, touched: int) -> int
 
 
 @compiled
-def _forget(request: Any, touched: int) -> None:
+def _fetch_ahead(graph: Any, side: Any, request: Any, level: int) -> None:
+    """Start to fetch the neighbours, not met before, of the row that is expanded next, unless a better one is met now.
+
+    Their list was fetched before; that of the row after it is fetched now.
+    """
+    pool, count = request[POOL], request[HELD]
+    place = _unexpanded(pool, count, request[CURSOR] + 1)
+    if place == count:
+        return
+    links = links_of(graph, row_of(read_i64(pool + 8 * place)), level)
+    for j in range(width_of(graph, level)):
+        other = np.int64(read_i32(links + 4 * j))
+        if other < 0:
+            break
+        seen = read_u64(request[VISITED] + 8 * (other >> 6)) >> np.uint64(other & 63)
+        if seen & np.uint64(1) == 0 and other < graph[LIMIT]:
+            fetch_row(side, other)
+    place = _unexpanded(pool, count, place + 1)
+    if place < count:
+        _fetch_links(graph, row_of(read_i64(pool + 8 * place)), level)
+
+
+@compiled
+def _unexpanded(pool: int, count: int, place: int) -> int:
+    """The first place, from `place` on, of a key not yet expanded; `count` if there is none."""
+    while place < count and read_i64(pool + 8 * place) & EXPANDED != 0:
+        place += 1
+    return place
+
+
+@compiled
+def forget(request: Any) -> None:
     """Clear the visited bits that were set."""
-    for i in range(touched):
+    for i in range(request[MET]):
         row = np.int64(read_i32(request[TOUCHED] + 4 * i))
         write_u64(request[VISITED] + 8 * (row >> 6), np.uint64(0))
 
 
 @compiled
-def _start(side: Any, request: Any, state: Any, row: int) -> None:
+def start(side: Any, request: Any, state: Any, row: int) -> None:
     """Put the first row into the empty pool."""
     write_i32(request[TOUCHED], row)
     write_u64(request[VISITED] + 8 * (row >> 6), np.uint64(1) << np.uint64(row & 63))
     orders_of(side, request[TOUCHED], 0, 1, request[CODE], state, request[ORDERS])
     write_i64(request[POOL], key_of(read_i32(request[ORDERS]), row) | _may_return(request, row))
+    request[HELD], request[CURSOR], request[FOUND], request[MET] = 1, 0, 0, 1
+
+
+@compiled
+def _farness(side: Any, state: Any, key: int) -> float:
+    """How far a row is: 1 - cosine, or the squared distance."""
+    return np.float32(side[UNIT]) - score_of(side, key >> 32, state)
+
+
+@compiled
+def _is_out_of_reach(side: Any, request: Any, state: Any) -> bool:
+    """Whether the row at the cursor is REACH times as far as the TOP-th row that may be returned, of those expanded."""
+    pool, left, place = request[POOL], request[TOP], 0
+    if request[NEED] == 0:
+        place, left = left - 1, 0
+    while left > 0 and place < request[CURSOR]:
+        left -= 1 if read_i64(pool + 8 * place) & ALLOWED != 0 else 0
+        place += 1 if left > 0 else 0
+    near, far = read_i64(pool + 8 * place), read_i64(pool + 8 * request[CURSOR])
+    reach = np.float32(request[REACH]) / np.float32(REACH_UNIT)
+    return left == 0 and _farness(side, state, far) > reach * _farness(side, state, near)
+
+
+@compiled
+def seek(side: Any, request: Any, state: Any) -> bool:
+    """Move the cursor to the best row not yet expanded; False where the walk ends."""
+    pool, count, cursor, found = request[POOL], request[HELD], request[CURSOR], request[FOUND]
+    while cursor < count:
+        key = read_i64(pool + 8 * cursor)
+        if key & EXPANDED == 0:
+            break
+        found += 1 if key & ALLOWED != 0 else 0
+        cursor += 1
+    request[CURSOR], request[FOUND] = cursor, found
+    if cursor == count:
+        return False
+    if found < request[NEED] or cursor < request[LEAST]:
+        return True
+    if cursor >= request[EF]:
+        return False
+    return request[REACH] == 0 or not _is_out_of_reach(side, request, state)
+
+
+@compiled
+def expand(graph: Any, side: Any, request: Any, level: int) -> None:
+    """List those neighbours of the row at the cursor that were not met before, and fetch them."""
+    pool, cursor, fresh = request[POOL], request[CURSOR], request[MET]
+    key = read_i64(pool + 8 * cursor)
+    write_i64(pool + 8 * cursor, key | EXPANDED)
+    met = _unseen(graph, request, row_of(key), level, fresh)
+    for i in range(fresh, met):
+        fetch_row(side, np.int64(read_i32(request[TOUCHED] + 4 * i)))
+    request[FRESH], request[MET] = fresh, met
+
+
+@compiled
+def fetch_next_links(graph: Any, request: Any, level: int) -> None:
+    """Start to fetch the list of the row that is expanded next, unless a better one is met now."""
+    if request[CURSOR] + 1 < request[HELD]:
+        _fetch_links(graph, row_of(read_i64(request[POOL] + 8 * (request[CURSOR] + 1))), level)
+
+
+@compiled
+def _bar(side: Any, request: Any, state: Any) -> int:
+    """A key below those of all rows that the walk can still want."""
+    pool, sure = request[POOL], max(request[LEAST], request[FINAL])
+    if request[REACH] == 0 or request[NEED] > 0 or request[HELD] < sure:
+        return LEAST_KEY
+    reach = np.float32(request[REACH]) / np.float32(REACH_UNIT)
+    far = reach * _farness(side, state, read_i64(pool + 8 * (request[TOP] - 1)))
+    order = order_of(side, np.float32(side[UNIT]) - far, state) - 2
+    return min(read_i64(pool + 8 * (sure - 1)), np.int64(order) << 32)
+
+
+@compiled
+def take_in(graph: Any, side: Any, request: Any, state: Any, level: int) -> None:
+    """Score the rows that `expand` listed, and insert them into the pool."""
+    pool, room, masked = request[POOL], request[ROOM], request[NEED] > 0
+    count, cursor, found, fresh = request[HELD], request[CURSOR], request[FOUND], request[FRESH]
+    listed, many = request[TOUCHED] + 4 * fresh, request[MET] - fresh
+    orders_of(side, listed, 0, many, request[CODE], state, request[ORDERS])
+    bar = _bar(side, request, state)
+    for i in range(many):
+        other = np.int64(read_i32(listed + 4 * i))
+        key = key_of(read_i32(request[ORDERS] + 4 * i), other)
+        if key < bar:
+            continue
+        if count == room and key < read_i64(pool + 8 * (count - 1)):
+            continue
+        key |= _may_return(request, other) if masked else ALLOWED
+        place = place_of(pool, count, key)
+        if place <= cursor:
+            for passed in range(place, cursor if masked else place):
+                found -= 1 if read_i64(pool + 8 * passed) & ALLOWED != 0 else 0
+            cursor = place
+        _fetch_links(graph, other, level)
+        count = insert(pool, count, room, place, key)
+    request[HELD], request[CURSOR], request[FOUND] = count, cursor, found
+
+
+@compiled
+def walk_level(graph: Any, side: Any, request: Any, state: Any, row: int, level: int) -> tuple[int, bool]:
+    """As `walk`, on one level, from `row`."""
+    start(side, request, state, row)
+    while seek(side, request, state):
+        expand(graph, side, request, level)
+        _fetch_ahead(graph, side, request, level)
+        take_in(graph, side, request, state, level)
+    forget(request)
+    return request[HELD], request[FOUND] >= request[NEED]
 
 
 @compiled
@@ -141,75 +317,3 @@ def walk(graph: Any, side: Any, request: Any, state: Any) -> tuple[int, bool]:
     """Fill the pool with the best rows met; returns their count, and whether NEED of them were found."""
     row = descend(graph, side, request, state, graph[LEVELS], 0)
     return walk_level(graph, side, request, state, row, 0)
-
-
-@compiled
-def walk_level(graph: Any, side: Any, request: Any, state: Any, row: int, level: int) -> tuple[int, bool]:
-    """As `walk`, on one level, from `row`."""
-    pool, room, masked = request[POOL], request[ROOM], request[NEED] > 0
-    _start(side, request, state, row)
-    count, cursor, found, touched = 1, 0, 0, 1
-    while cursor < count and (cursor < request[EF] or found < request[NEED]):
-        key = read_i64(pool + 8 * cursor)
-        if key & EXPANDED != 0:
-            found += 1 if key & ALLOWED != 0 else 0
-            cursor += 1
-            continue
-        write_i64(pool + 8 * cursor, key | EXPANDED)
-        fresh = touched
-        touched = _unseen(graph, request, row_of(key), level, touched)
-        for i in range(fresh, touched):
-            fetch_row(side, np.int64(read_i32(request[TOUCHED] + 4 * i)))
-        if cursor + 1 < count:
-            _fetch_links(graph, row_of(read_i64(pool + 8 * (cursor + 1))), level)
-        listed = request[TOUCHED] + 4 * fresh
-        orders_of(side, listed, 0, touched - fresh, request[CODE], state, request[ORDERS])
-        for i in range(touched - fresh):
-            other = np.int64(read_i32(listed + 4 * i))
-            key = key_of(read_i32(request[ORDERS] + 4 * i), other)
-            if count == room and key < read_i64(pool + 8 * (count - 1)):
-                continue
-            key |= _may_return(request, other) if masked else ALLOWED
-            place = place_of(pool, count, key)
-            if place <= cursor:
-                for passed in range(place, cursor if masked else place):
-                    found -= 1 if read_i64(pool + 8 * passed) & ALLOWED != 0 else 0
-                cursor = place
-                _fetch_links(graph, other, level)
-            count = insert(pool, count, room, place, key)
-    _forget(request, touched)
-    return count, found >= request[NEED]
-
-
-def _searcher() -> Any:
-    digest = sources_digest()
-
-    @kept
-    def search_graph(
-        graph: Any,
-        sides: Any,
-        request: Any,
-        states: Any,
-        queries: Any,
-        plain: Any,
-        ids: Any,
-        scores: Any,
-        short: Any,
-    ) -> int:
-        """Results of `queries` (q, d), as the codes want them, and `plain`, as the re-scoring copy does.
-
-        `short[i]` becomes 1 where fewer than NEED rows were found.
-        """
-        for i in range(queries.shape[0]):
-            prepare(sides[0], queries.ctypes.data + 4 * queries.shape[1] * i, request[CODE], states[0])
-            if request[FINAL] != 0:
-                prepare(sides[1], plain.ctypes.data + 4 * plain.shape[1] * i, request[EXACT_CODE], states[1])
-            count, enough = walk(graph, sides[0], request, states[0])
-            short[i] = 0 if enough else 1
-            write_results(sides, request, request[POOL], count, states, ids[i], scores[i])
-        return digest
-
-    return search_graph
-
-
-search_graph = _searcher()

@@ -1,0 +1,158 @@
+"""Walks of several queries of one call, in turns: the rows that one has asked the memory for come while others compute.
+
+A walk waits for memory two thirds of its time, and a core can wait for more than the neighbours of one row. The results
+are those of one walk after another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paceline.vectors.compiled.compiler import called, compiled, kept, sources_digest
+from paceline.vectors.compiled.records import (
+    CODE,
+    EXACT_CODE,
+    FINAL,
+    FOUND,
+    HELD,
+    LEVEL,
+    LEVELS,
+    NEED,
+    POOL,
+    QUERY,
+    ROOM,
+    ROW,
+    STAGE,
+    WISHES,
+)
+from paceline.vectors.compiled.results import gather, write_gathered, write_results
+from paceline.vectors.compiled.rows import prepare
+from paceline.vectors.compiled.walk import (
+    enter,
+    expand,
+    fetch_next_links,
+    forget,
+    go_down,
+    look_down,
+    seek,
+    start,
+    take_in,
+    walk,
+)
+
+_FREE, _DOWN, _OVER_ROWS, _RESCORED = range(4)
+"""What a turn does next: begins a query; scores neighbours on an upper level, or on the base; scores candidates again."""
+
+
+@compiled
+def _begin(graph: Any, side: Any, request: Any, state: Any, query: int) -> None:
+    prepare(side, query, request[CODE], state)
+    enter(graph, request, graph[LEVELS])
+    request[STAGE] = _DOWN
+    if request[LEVEL] > 0:
+        look_down(graph, side, request)
+
+
+@called
+def _advance(graph: Any, sides: Any, request: Any, states: Any) -> None:
+    """Score the rows that came, and ask for those to be scored next."""
+    if request[STAGE] == _DOWN:
+        if request[LEVEL] > 0:
+            go_down(graph, sides[0], request, states[0])
+        if request[LEVEL] > 0:
+            look_down(graph, sides[0], request)
+            return
+        start(sides[0], request, states[0], request[ROW])
+        request[STAGE] = _OVER_ROWS
+    else:
+        take_in(graph, sides[0], request, states[0], 0)
+    if seek(sides[0], request, states[0]):
+        expand(graph, sides[0], request, 0)
+        return
+    forget(request)
+    request[HELD] = gather(sides[1], request, request[POOL], request[HELD])
+    request[STAGE] = _RESCORED
+
+
+@compiled
+def _share(requests: Any, width: int) -> None:
+    """Copy what is wanted from the first request to the others, give each a pool; none of them has a query yet."""
+    for w in range(width):
+        for i in range(WISHES):
+            requests[w, i] = requests[0, i]
+        requests[w, POOL] = requests[0, POOL] + 8 * requests[0, ROOM] * w
+        requests[w, STAGE] = _FREE
+
+
+@called
+def _walk_in_turns(
+    graph: Any,
+    sides: Any,
+    requests: Any,
+    states: Any,
+    queries: Any,
+    plain: Any,
+    ids: Any,
+    scores: Any,
+    short: Any,
+) -> None:
+    many, begun, done, width = queries.shape[0], 0, 0, requests.shape[0]
+    _share(requests, width)
+    while done < many:
+        for w in range(width):
+            request = requests[w]
+            if request[STAGE] == _RESCORED:
+                i = request[QUERY]
+                short[i] = 0 if request[FOUND] >= request[NEED] else 1
+                if request[FINAL] != 0:
+                    query = plain.ctypes.data + 4 * plain.shape[1] * i
+                    prepare(sides[1], query, request[EXACT_CODE], states[w, 1])
+                pool, good = request[POOL], request[HELD]
+                write_gathered(sides, request, pool, good, states[w], ids[i], scores[i])
+                request[STAGE] = _FREE
+                done += 1
+            elif request[STAGE] != _FREE:
+                _advance(graph, sides, request, states[w])
+            if request[STAGE] == _FREE and begun < many:
+                query = queries.ctypes.data + 4 * queries.shape[1] * begun
+                request[QUERY] = begun
+                _begin(graph, sides[0], request, states[w, 0], query)
+                begun += 1
+
+
+def _searcher() -> Any:
+    digest = sources_digest()
+
+    @kept
+    def search_graph(
+        graph: Any,
+        sides: Any,
+        requests: Any,
+        states: Any,
+        queries: Any,
+        plain: Any,
+        ids: Any,
+        scores: Any,
+        short: Any,
+    ) -> int:
+        """Results of `queries` (q, d), as the codes want them, and `plain`, as the re-scoring copy does.
+
+        Of `requests`, one for each walk that takes turns, the first says what is wanted. `short[i]` becomes 1 where fewer
+        than NEED rows were found.
+        """
+        if queries.shape[0] > 1:
+            _walk_in_turns(graph, sides, requests, states, queries, plain, ids, scores, short)
+        elif queries.shape[0] == 1:
+            request, state = requests[0], states[0]
+            prepare(sides[0], queries.ctypes.data, request[CODE], state[0])
+            if request[FINAL] != 0:
+                prepare(sides[1], plain.ctypes.data, request[EXACT_CODE], state[1])
+            count, enough = walk(graph, sides[0], request, state[0])
+            short[0] = 0 if enough else 1
+            write_results(sides, request, request[POOL], count, state, ids[0], scores[0])
+        return digest
+
+    return search_graph
+
+
+search_graph = _searcher()
