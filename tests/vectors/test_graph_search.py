@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from paceline.base.errors import ConfigError, InvalidRequest
 from paceline.vectors.bitmap import bitmap_of
 from paceline.vectors.codes import Coded, Coder, Precision
+from paceline.vectors.compiled.records import REACH_UNIT
 from paceline.vectors.compiled.turns import search_graph
 from paceline.vectors.exact import nearest, recall
 from paceline.vectors.graph import Graph
@@ -21,6 +23,7 @@ from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.growing import build_graph
 from paceline.vectors.metric import Metric
 from paceline.vectors.plain_walk import plain_walk
+from paceline.vectors.reach import reaching
 
 COUNT = 3000
 VECTORS = clustered(COUNT)
@@ -44,36 +47,46 @@ def search() -> GraphSearch:
     return search_of(VECTORS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     ef=st.integers(1, 60),
+    k=st.integers(1, 60),
     filtered=st.booleans(),
     share=st.floats(0.05, 1),
-    query=st.integers(0, 99),
+    query=st.integers(0, 98),
     metric=st.sampled_from(["cosine", "l2"]),
 )
-def test_the_walk_is_that_of_the_plain_twin(
-    ef: int, filtered: bool, share: float, query: int, metric: Metric
+def test_the_walk_is_that_of_the_plain_twin_alone_and_in_turns(
+    ef: int, k: int, filtered: bool, share: float, query: int, metric: Metric
 ) -> None:
     walk = unrescored(metric)
     allowed = np.random.default_rng(query).random(COUNT) < share
     order = np.asarray(walk.coded.coder.scores(QUERIES[query], walk.coded.rows)[0], np.float64)
 
     bitmap = bitmap_of(allowed) if filtered else None
-    found = walk.search(QUERIES[query], ef, ef, allowed=bitmap, plan="walk")[0][0]
+    found, _ = walk.search(QUERIES[query], k, ef, allowed=bitmap, plan="walk")
+    in_turns, _ = walk.search(QUERIES[query : query + 2], k, ef, allowed=bitmap, plan="walk")
 
-    need = min(ef, int(allowed.sum())) if filtered else 0
-    room = max(ef, min(4096, 2 * need * COUNT // int(allowed.sum())))
-    scaled = np.round((order - order.min()) / (np.ptp(order) or 1) * 2**30).astype(np.int64)
+    need = min(k, int(allowed.sum())) if filtered else 0
+    far = (1.0 if metric == "cosine" else 0.0) - order
     expected = plain_walk(
         walk.graph,
-        lambda row: int(scaled[row]),
-        ef,
-        room=room,
+        order_of(order),
+        (wanted := reaching(k, ef, 0, metric)).ef,
+        room=max(wanted.room, min(4096, 2 * need * COUNT // int(allowed.sum()))),
         need=need,
         may_return=(lambda row: bool(allowed[row])) if filtered else None,
-    )[:ef]
-    assert [row for row in found if row >= 0] == expected
+        least=wanted.least,
+        is_far=lambda row, near: len(near) >= k and far[row] > wanted.reach / REACH_UNIT * far[near[k - 1]],
+    )[:k]
+    assert [row for row in found[0] if row >= 0] == expected
+    np.testing.assert_array_equal(in_turns[0], found[0])
+
+
+def order_of(scores: np.ndarray) -> Callable[[int], int]:
+    """What orders rows as their scores do."""
+    scaled = np.round((scores - scores.min()) / (np.ptp(scores) or 1) * 2**30).astype(np.int64)
+    return lambda row: int(scaled[row])
 
 
 @cache

@@ -19,11 +19,13 @@ def plain_walk(  # noqa: PLR0913 - keywords, each with a default
     room: int = 0,
     need: int = 0,
     may_return: Callable[[int], bool] | None = None,
+    least: int = 0,
+    is_far: Callable[[int, list[int]], bool] | None = None,
 ) -> list[int]:
     """The rows of the pool that may be returned, best first.
 
     The pool holds `room` rows (0: `ef`). Its best row not yet expanded is expanded until `ef` rows at its head were,
-    and `need` of these may be returned.
+    or `least` were and it `is_far` beside those of them that may be returned; and `need` of these may be returned.
     """
     good = may_return or (lambda _: True)
     start = _descend(graph, order)
@@ -31,7 +33,12 @@ def plain_walk(  # noqa: PLR0913 - keywords, each with a default
     seen, expanded = {start}, set[int]()
     while True:
         head = next((i for i, (_, row) in enumerate(pool) if row not in expanded), len(pool))
-        if head == len(pool) or (head >= ef and sum(good(row) for _, row in pool[:head]) >= need):
+        near = [row for _, row in pool[:head] if good(row)]
+        if head == len(pool) or (
+            head >= max(least, 1)
+            and len(near) >= need
+            and (head >= ef or (is_far is not None and is_far(pool[head][1], near)))
+        ):
             return [row for _, row in pool if good(row)]
         row = pool[head][1]
         expanded.add(row)

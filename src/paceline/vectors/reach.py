@@ -21,7 +21,15 @@ _DIMENSIONS: Final = 24
 
 
 def reaching(  # noqa: PLR0913 - keywords, each with a default
-    k: int, ef: int, final: int, metric: Metric, *, need: int = 0, room: int = 0, allow: int = 0, deny: int = 0
+    k: int,
+    ef: int,
+    final: int,
+    metric: Metric,
+    *,
+    need: int = 0,
+    room: int = 0,
+    allow: int = 0,
+    deny: int = 0,
 ) -> Wanted:
     """What a walk for the best `k` wants, `final` of them re-scored; the others as in `Wanted`.
 

@@ -22,7 +22,9 @@ LEVEL_OF, SHIFTS, LOCKS, NEAR, NEAR_POOL = range(5)
 row, and of working memory for lists and pools of neighbours."""
 GROWTH: Final = 5
 
-EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, LEAST, REACH, TOUCHED, VISITED, POOL, ORDERS, CODE, EXACT_CODE = range(15)
+EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, LEAST, REACH, TOUCHED, VISITED, POOL, ORDERS, CODE, EXACT_CODE = (
+    range(15)
+)
 """A request: how far to go (EF, ROOM, NEED, LEAST, REACH: `walk`), FINAL candidates to re-score (0: none), TOP results;
 addresses of the bitmaps of allowed and of deleted rows (0: none) and of the working memory (`memory.py`)."""
 WISHES: Final = 9

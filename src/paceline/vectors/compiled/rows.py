@@ -162,10 +162,10 @@ def fetch_row(side: Any, row: int) -> None:
 
 @compiled
 def order_of(side: Any, score: float, state: Any) -> int:
-    """The order of which `score_of` makes this score, or one near it."""
+    """An order of which `score_of` makes this score, but for rounding."""
     if side[KIND] == INT8 and side[SHIFTED] == 0:
         return np.int64((score - state[BETA]) / state[ALPHA])
-    return np.int64(sortable(np.float32(score - state[BETA])))
+    return np.int64(sortable(score - state[BETA]))
 
 
 @compiled

@@ -30,7 +30,6 @@ from paceline.vectors.compiled.rows import prepare
 from paceline.vectors.compiled.walk import (
     enter,
     expand,
-    fetch_next_links,
     forget,
     go_down,
     look_down,

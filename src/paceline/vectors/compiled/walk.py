@@ -25,7 +25,8 @@ from paceline.vectors.compiled.instructions import (
     write_i64,
     write_u64,
 )
-from paceline.vectors.compiled.pool import LEAST as LEAST_KEY, ALLOWED, EXPANDED, insert, key_of, place_of, row_of
+from paceline.vectors.compiled.pool import ALLOWED, EXPANDED, insert, key_of, place_of, row_of
+from paceline.vectors.compiled.pool import LEAST as LOWEST
 from paceline.vectors.compiled.records import (
     ALLOW,
     BASE,
@@ -35,8 +36,8 @@ from paceline.vectors.compiled.records import (
     DENY,
     EF,
     ENTRY,
-    FOUND,
     FINAL,
+    FOUND,
     FRESH,
     HELD,
     LEAST,
@@ -61,6 +62,9 @@ from paceline.vectors.compiled.records import (
     WIDTH,
 )
 from paceline.vectors.compiled.rows import fetch_row, order_of, orders_of, score_of
+
+_ROUNDED = np.float32(1.001)
+"""Beyond the reach times this a row is surely out of it, however its score was rounded."""
 
 
 @compiled
@@ -156,12 +160,10 @@ def _unseen(graph: Any, request: Any, row: int, level: int, touched: int) -> int
 
 @compiled
 def _fetch_ahead(graph: Any, side: Any, request: Any, level: int) -> None:
-    """Start to fetch the neighbours, not met before, of the row that is expanded next, unless a better one is met now.
-
-    Their list was fetched before; that of the row after it is fetched now.
-    """
-    pool, count = request[POOL], request[HELD]
-    place = _unexpanded(pool, count, request[CURSOR] + 1)
+    """Start to fetch the neighbours, not met before, of the row that is expanded next, unless a better one is met now."""
+    pool, count, place = request[POOL], request[HELD], request[CURSOR] + 1
+    while place < count and read_i64(pool + 8 * place) & EXPANDED != 0:
+        place += 1
     if place == count:
         return
     links = links_of(graph, row_of(read_i64(pool + 8 * place)), level)
@@ -172,17 +174,6 @@ def _fetch_ahead(graph: Any, side: Any, request: Any, level: int) -> None:
         seen = read_u64(request[VISITED] + 8 * (other >> 6)) >> np.uint64(other & 63)
         if seen & np.uint64(1) == 0 and other < graph[LIMIT]:
             fetch_row(side, other)
-    place = _unexpanded(pool, count, place + 1)
-    if place < count:
-        _fetch_links(graph, row_of(read_i64(pool + 8 * place)), level)
-
-
-@compiled
-def _unexpanded(pool: int, count: int, place: int) -> int:
-    """The first place, from `place` on, of a key not yet expanded; `count` if there is none."""
-    while place < count and read_i64(pool + 8 * place) & EXPANDED != 0:
-        place += 1
-    return place
 
 
 @compiled
@@ -210,6 +201,11 @@ def _farness(side: Any, state: Any, key: int) -> float:
 
 
 @compiled
+def _reach(request: Any) -> float:
+    return np.float32(request[REACH]) / np.float32(REACH_UNIT)
+
+
+@compiled
 def _is_out_of_reach(side: Any, request: Any, state: Any) -> bool:
     """Whether the row at the cursor is REACH times as far as the TOP-th row that may be returned, of those expanded."""
     pool, left, place = request[POOL], request[TOP], 0
@@ -219,8 +215,7 @@ def _is_out_of_reach(side: Any, request: Any, state: Any) -> bool:
         left -= 1 if read_i64(pool + 8 * place) & ALLOWED != 0 else 0
         place += 1 if left > 0 else 0
     near, far = read_i64(pool + 8 * place), read_i64(pool + 8 * request[CURSOR])
-    reach = np.float32(request[REACH]) / np.float32(REACH_UNIT)
-    return left == 0 and _farness(side, state, far) > reach * _farness(side, state, near)
+    return left == 0 and _farness(side, state, far) > _reach(request) * _farness(side, state, near)
 
 
 @compiled
@@ -256,22 +251,14 @@ def expand(graph: Any, side: Any, request: Any, level: int) -> None:
 
 
 @compiled
-def fetch_next_links(graph: Any, request: Any, level: int) -> None:
-    """Start to fetch the list of the row that is expanded next, unless a better one is met now."""
-    if request[CURSOR] + 1 < request[HELD]:
-        _fetch_links(graph, row_of(read_i64(request[POOL] + 8 * (request[CURSOR] + 1))), level)
-
-
-@compiled
 def _bar(side: Any, request: Any, state: Any) -> int:
-    """A key below those of all rows that the walk can still want."""
+    """A key below those of all rows that the walk can still want: neither to expand nor among its results."""
     pool, sure = request[POOL], max(request[LEAST], request[FINAL])
     if request[REACH] == 0 or request[NEED] > 0 or request[HELD] < sure:
-        return LEAST_KEY
-    reach = np.float32(request[REACH]) / np.float32(REACH_UNIT)
-    far = reach * _farness(side, state, read_i64(pool + 8 * (request[TOP] - 1)))
-    order = order_of(side, np.float32(side[UNIT]) - far, state) - 2
-    return min(read_i64(pool + 8 * (sure - 1)), np.int64(order) << 32)
+        return LOWEST
+    near = _farness(side, state, read_i64(pool + 8 * (request[TOP] - 1)))
+    order = order_of(side, np.float32(side[UNIT]) - _ROUNDED * _reach(request) * near, state)
+    return min(read_i64(pool + 8 * (sure - 1)), max(order, np.int64(-(1 << 31))) << 32)
 
 
 @compiled
@@ -285,9 +272,7 @@ def take_in(graph: Any, side: Any, request: Any, state: Any, level: int) -> None
     for i in range(many):
         other = np.int64(read_i32(listed + 4 * i))
         key = key_of(read_i32(request[ORDERS] + 4 * i), other)
-        if key < bar:
-            continue
-        if count == room and key < read_i64(pool + 8 * (count - 1)):
+        if key < bar or (count == room and key < read_i64(pool + 8 * (count - 1))):
             continue
         key |= _may_return(request, other) if masked else ALLOWED
         place = place_of(pool, count, key)
@@ -295,25 +280,34 @@ def take_in(graph: Any, side: Any, request: Any, state: Any, level: int) -> None
             for passed in range(place, cursor if masked else place):
                 found -= 1 if read_i64(pool + 8 * passed) & ALLOWED != 0 else 0
             cursor = place
-        _fetch_links(graph, other, level)
+        _fetch_links(graph, other, level)  # it may be expanded next
         count = insert(pool, count, room, place, key)
     request[HELD], request[CURSOR], request[FOUND] = count, cursor, found
 
 
 @compiled
-def walk_level(graph: Any, side: Any, request: Any, state: Any, row: int, level: int) -> tuple[int, bool]:
-    """As `walk`, on one level, from `row`."""
+def _walk_from(graph: Any, side: Any, request: Any, state: Any, row: int, level: int, ahead: int) -> bool:
+    """Fill the pool from `row` on; whether NEED rows were found. `ahead`: whether to fetch what may be wanted next."""
     start(side, request, state, row)
     while seek(side, request, state):
         expand(graph, side, request, level)
-        _fetch_ahead(graph, side, request, level)
+        if ahead != 0:
+            _fetch_ahead(graph, side, request, level)
         take_in(graph, side, request, state, level)
     forget(request)
-    return request[HELD], request[FOUND] >= request[NEED]
+    return request[FOUND] >= request[NEED]
 
 
 @compiled
 def walk(graph: Any, side: Any, request: Any, state: Any) -> tuple[int, bool]:
     """Fill the pool with the best rows met; returns their count, and whether NEED of them were found."""
     row = descend(graph, side, request, state, graph[LEVELS], 0)
-    return walk_level(graph, side, request, state, row, 0)
+    enough = _walk_from(graph, side, request, state, row, 0, 1)
+    return request[HELD], enough
+
+
+@compiled
+def walk_level(graph: Any, side: Any, request: Any, state: Any, row: int, level: int) -> tuple[int, bool]:
+    """As `walk`, on one level, from `row`; for walks that are long beside the graph, where to fetch ahead costs more."""
+    enough = _walk_from(graph, side, request, state, row, level, 0)
+    return request[HELD], enough
