@@ -206,16 +206,25 @@ def _reach(request: Any) -> float:
 
 
 @compiled
+def _place_of_good(request: Any, number: int, within: int) -> int:
+    """Where in the pool the `number`-th row is that may be returned, of the first `within`; -1 if there are not so many."""
+    if request[NEED] == 0:
+        return number - 1 if number <= within else -1
+    for place in range(within):
+        number -= 1 if read_i64(request[POOL] + 8 * place) & ALLOWED != 0 else 0
+        if number == 0:
+            return place
+    return -1
+
+
+@compiled
 def _is_out_of_reach(side: Any, request: Any, state: Any) -> bool:
     """Whether the row at the cursor is REACH times as far as the TOP-th row that may be returned, of those expanded."""
-    pool, left, place = request[POOL], request[TOP], 0
-    if request[NEED] == 0:
-        place, left = left - 1, 0
-    while left > 0 and place < request[CURSOR]:
-        left -= 1 if read_i64(pool + 8 * place) & ALLOWED != 0 else 0
-        place += 1 if left > 0 else 0
-    near, far = read_i64(pool + 8 * place), read_i64(pool + 8 * request[CURSOR])
-    return left == 0 and _farness(side, state, far) > _reach(request) * _farness(side, state, near)
+    pool, place = request[POOL], _place_of_good(request, request[TOP], request[CURSOR])
+    if place < 0:
+        return False
+    near = _farness(side, state, read_i64(pool + 8 * place))
+    return _farness(side, state, read_i64(pool + 8 * request[CURSOR])) > _reach(request) * near
 
 
 @compiled
@@ -253,12 +262,17 @@ def expand(graph: Any, side: Any, request: Any, level: int) -> None:
 @compiled
 def _bar(side: Any, request: Any, state: Any) -> int:
     """A key below those of all rows that the walk can still want: neither to expand nor among its results."""
-    pool, sure = request[POOL], max(request[LEAST], request[FINAL])
-    if request[REACH] == 0 or request[NEED] > 0 or request[HELD] < sure:
+    pool, count, sure = request[POOL], request[HELD], max(request[LEAST], request[FINAL]) - 1
+    if request[REACH] == 0 or count <= sure:
         return LOWEST
-    near = _farness(side, state, read_i64(pool + 8 * (request[TOP] - 1)))
+    top, last = _place_of_good(request, request[TOP], count), sure
+    if request[NEED] > 0:
+        last = _place_of_good(request, request[NEED], count)
+    if top < 0 or last < 0:
+        return LOWEST
+    near = _farness(side, state, read_i64(pool + 8 * top))
     order = order_of(side, np.float32(side[UNIT]) - _ROUNDED * _reach(request) * near, state)
-    return min(read_i64(pool + 8 * (sure - 1)), max(order, np.int64(-(1 << 31))) << 32)
+    return min(read_i64(pool + 8 * max(sure, last)), max(order, np.int64(-(1 << 31))) << 32)
 
 
 @compiled
