@@ -55,7 +55,8 @@ class Costs(msgspec.Struct, frozen=True):
             return _median_s(lambda i: search.exact.search(queries[i], 10, rows=listed[i]), len(queries))
 
         def walk_s(steps: int) -> float:
-            return _median_s(lambda i: search.search(own[i], 10, steps, plan="walk"), len(own))
+            # As many results as steps: of fewer a walk may end before its last step (`reach.py`).
+            return _median_s(lambda i: search.search(own[i], steps, steps, plan="walk"), len(own))
 
         scans = _line(_ROWS, (scan_s(_ROWS[0], list(own)), scan_s(_ROWS[1], list(own))))
         together_s = scan_s(_ROWS[1], [own[:_TOGETHER]] * 3) / _TOGETHER

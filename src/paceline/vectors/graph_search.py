@@ -81,7 +81,7 @@ class GraphSearch:
         most: int = 0,
         threads: int = 1,
     ) -> Results:
-        """The best `k` rows for `queries` (q, d) or (d,), looking at `ef` rows at least.
+        """The best `k` rows for `queries` (q, d) or (d,), looking at about `ef` rows (`reach.py`).
 
         `allowed`: rows that may be returned (none given: all); `deleted`: rows that may not. `candidates` are re-scored.
         `most`: rows that a walk among masked ones may hold (0: as the share of good ones wants it).

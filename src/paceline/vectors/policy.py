@@ -105,7 +105,7 @@ class SearchPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ef: Annotated[
         int,
         knob(
-            "Vectors that a search looks at, at least, unless it says otherwise. 0: 100, or more where `recall` needs more.",
+            "How far a search looks: about so many vectors, unless it says otherwise. 0: 100, or more where `recall` needs more.",
             ge=0,
             le=10_000,
             live=True,

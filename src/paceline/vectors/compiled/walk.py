@@ -272,7 +272,7 @@ def _bar(side: Any, request: Any, state: Any) -> int:
         return LOWEST
     near = _farness(side, state, read_i64(pool + 8 * top))
     order = order_of(side, np.float32(side[UNIT]) - _ROUNDED * _reach(request) * near, state)
-    return min(read_i64(pool + 8 * max(sure, last)), max(order, np.int64(-(1 << 31))) << 32)
+    return min(read_i64(pool + 8 * max(sure, last)), max(order, -(1 << 31)) << 32)
 
 
 @compiled
