@@ -44,6 +44,26 @@ def dot_of(name: str) -> Any:
 DOTS = {name: dot_of(name) for name in ("dot_int8", "dot_bits", "dot_fp16", "dot_bf16", "dot_fp32")}
 
 
+@numba.njit
+def four_dots(rows: np.ndarray, query: np.ndarray, blocks: int, out: np.ndarray) -> None:
+    first, stride = rows.ctypes.data, rows.shape[1]
+    four = (first, first + stride, first + 2 * stride, first + 3 * stride)
+    instructions.four_dots_int8(four, query.ctypes.data, blocks, out.ctypes.data)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 10_000))
+def test_four_rows_at_once_are_summed_exactly(blocks: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    codes = draw.integers(0, 256, (4, 64 * blocks)).astype(np.uint8)
+    query = draw.integers(-127, 128, 64 * blocks).astype(np.int8)
+    out = np.zeros(4, np.int32)
+
+    four_dots(codes, query, blocks, out)
+
+    np.testing.assert_array_equal(out, codes.astype(np.int64) @ query)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 9), st.integers(0, 10_000))
 def test_bytes_and_bits_are_summed_exactly(blocks: int, seed: int) -> None:

@@ -192,6 +192,24 @@ def _from_f32(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return _load(builder, address, _vector(_F32, 16))
 
 
+def _four_sums(builder: ir.IRBuilder, sums: list[ir.Value]) -> ir.Value:
+    """The sums of four vectors (16 x int32 each), side by side (4 x int32)."""
+
+    def chosen(one: ir.Value, other: ir.Value, *places: int) -> ir.Value:
+        return builder.shuffle_vector(one, other, ir.Constant(_vector(_I32, len(places)), list(places)))
+
+    for half in (8, 4):
+        sums = [
+            builder.add(chosen(one, one, *range(half)), chosen(one, one, *range(half, 2 * half)))
+            for one in sums
+        ]
+    pairs = [
+        builder.add(chosen(one, other, 0, 4, 1, 5), chosen(one, other, 2, 6, 3, 7))
+        for one, other in (sums[:2], sums[2:])
+    ]
+    return builder.add(chosen(*pairs, 0, 1, 4, 5), chosen(*pairs, 2, 3, 6, 7))
+
+
 _INTS = [_constant(_vector(_I32, 16), 0)]
 _FLOATS = [_constant(_vector(_F32, 16), 0.0)] * 4
 
@@ -211,6 +229,32 @@ pair_fp16 = _dot(types.float32, _FLOATS, (128, 128), _floats_step(2, _from_f16, 
 """float16 with float16."""
 pair_bf16 = _dot(types.float32, _FLOATS, (128, 128), _floats_step(2, _from_bf16, 2, _from_bf16))
 """bfloat16 with bfloat16."""
+
+
+@intrinsic
+def four_dots_int8(_: Any, rows: Any, query: Any, blocks: Any, out: Any) -> Any:
+    """`dot_int8` of each of four rows, written side by side to `out`: for less than four, as the query is read once."""
+
+    def emit(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        given, query, blocks, out = args
+        rows = [builder.extract_value(given, i) for i in range(4)]
+        wide = _vector(_I8, BLOCK)
+
+        def step(
+            builder: ir.IRBuilder, offset: ir.Value, query: ir.Value, sums: list[ir.Value]
+        ) -> list[ir.Value]:
+            asked = _load(builder, query, wide)
+            return [
+                _bytes_step(builder, _load(builder, builder.add(row, offset), wide), asked, total)
+                for row, total in zip(rows, sums, strict=True)
+            ]
+
+        sums = _over_blocks(builder, (_I64(0), query, blocks), _INTS * 4, (BLOCK, BLOCK), step)
+        found = _four_sums(builder, sums)
+        builder.store(found, builder.inttoptr(out, found.type.as_pointer())).align = 1
+        return context.get_dummy_value()
+
+    return types.void(rows, types.int64, types.int64, types.int64), emit
 
 
 def _read(kind: types.Type, element: ir.Type) -> Any:

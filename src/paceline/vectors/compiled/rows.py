@@ -19,6 +19,7 @@ from paceline.vectors.compiled.instructions import (
     dot_fp32,
     dot_int8,
     float_of,
+    four_dots_int8,
     prefetch,
     read_f32,
     read_i32,
@@ -123,11 +124,20 @@ def _write_order(side: Any, row: int, value: float, out: int) -> None:
 def orders_of(  # noqa: C901 - one branch a precision
     side: Any, listed: int, first: int, count: int, query: int, state: Any, out: int
 ) -> None:
-    """What orders rows, int32 each, to `out`: of the `count` int32 rows at `listed`, or, if that is 0, from `first` on."""
+    """What orders rows, int32 each, to `out`: of the `count` int32 rows at `listed`, or, if that is 0, from `first` on.
+
+    There is room for a multiple of four at `out`.
+    """
     blocks, kind, alpha = side[BLOCKS], side[KIND], state[ALPHA]
     if kind == INT8 and side[SHIFTED] == 0:
-        for i in range(count):
-            write_i32(out + 4 * i, dot_int8(_address(side, listed, first, i), query, blocks))
+        for i in range(0, count, 4):  # the last again where there is no fourth
+            four = (
+                _address(side, listed, first, i),
+                _address(side, listed, first, min(i + 1, count - 1)),
+                _address(side, listed, first, min(i + 2, count - 1)),
+                _address(side, listed, first, min(i + 3, count - 1)),
+            )
+            four_dots_int8(four, query, blocks, out + 4 * i)
     elif kind == INT8:
         for i in range(count):
             row = _address(side, listed, first, i)

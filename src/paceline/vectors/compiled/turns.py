@@ -57,7 +57,7 @@ def _advance(graph: Any, sides: Any, request: Any, states: Any) -> None:
     """Score the rows that came, and ask for those to be scored next."""
     if request[STAGE] == _DOWN:
         if request[LEVEL] > 0:
-            go_down(graph, sides[0], request, states[0])
+            go_down(sides[0], request, states[0])
         if request[LEVEL] > 0:
             look_down(graph, sides[0], request)
             return
@@ -84,38 +84,43 @@ def _share(requests: Any, width: int) -> None:
 
 
 @called
-def _walk_in_turns(
+def walk_in_turns(
     graph: Any,
     sides: Any,
     requests: Any,
     states: Any,
-    queries: Any,
+    queries: int,
     plain: Any,
+    begin: int,
+    end: int,
     ids: Any,
     scores: Any,
     short: Any,
 ) -> None:
-    many, begun, done, width = queries.shape[0], 0, 0, requests.shape[0]
+    """Results of the queries `begin` to `end` of `plain` (q, d), which are at `queries` as the codes want them.
+
+    Of `requests`, one for each walk that takes turns, the first says what is wanted. `short[i]` becomes 1 where fewer
+    than NEED rows were found.
+    """
+    begun, left, width, size = begin, end - begin, requests.shape[0], 4 * plain.shape[1]
     _share(requests, width)
-    while done < many:
+    while left > 0:
         for w in range(width):
             request = requests[w]
             if request[STAGE] == _RESCORED:
                 i = request[QUERY]
                 short[i] = 0 if request[FOUND] >= request[NEED] else 1
                 if request[FINAL] != 0:
-                    query = plain.ctypes.data + 4 * plain.shape[1] * i
-                    prepare(sides[1], query, request[EXACT_CODE], states[w, 1])
+                    prepare(sides[1], plain.ctypes.data + size * i, request[EXACT_CODE], states[w, 1])
                 pool, good = request[POOL], request[HELD]
                 write_gathered(sides, request, pool, good, states[w], ids[i], scores[i])
                 request[STAGE] = _FREE
-                done += 1
+                left -= 1
             elif request[STAGE] != _FREE:
                 _advance(graph, sides, request, states[w])
-            if request[STAGE] == _FREE and begun < many:
-                query = queries.ctypes.data + 4 * queries.shape[1] * begun
+            if request[STAGE] == _FREE and begun < end:
                 request[QUERY] = begun
-                _begin(graph, sides[0], request, states[w, 0], query)
+                _begin(graph, sides[0], request, states[w, 0], queries + size * begun)
                 begun += 1
 
 
@@ -136,19 +141,19 @@ def _searcher() -> Any:
     ) -> int:
         """Results of `queries` (q, d), as the codes want them, and `plain`, as the re-scoring copy does.
 
-        Of `requests`, one for each walk that takes turns, the first says what is wanted. `short[i]` becomes 1 where fewer
-        than NEED rows were found.
+        The rest as in `walk_in_turns`, of which a query alone has nothing.
         """
-        if queries.shape[0] > 1:
-            _walk_in_turns(graph, sides, requests, states, queries, plain, ids, scores, short)
-        elif queries.shape[0] == 1:
+        count, address = queries.shape[0], queries.ctypes.data
+        if count > 1:
+            walk_in_turns(graph, sides, requests, states, address, plain, 0, count, ids, scores, short)
+        elif count == 1:
             request, state = requests[0], states[0]
-            prepare(sides[0], queries.ctypes.data, request[CODE], state[0])
+            prepare(sides[0], address, request[CODE], state[0])
             if request[FINAL] != 0:
                 prepare(sides[1], plain.ctypes.data, request[EXACT_CODE], state[1])
-            count, enough = walk(graph, sides[0], request, state[0])
+            held, enough = walk(graph, sides[0], request, state[0])
             short[0] = 0 if enough else 1
-            write_results(sides, request, request[POOL], count, state, ids[0], scores[0])
+            write_results(sides, request, request[POOL], held, state, ids[0], scores[0])
         return digest
 
     return search_graph

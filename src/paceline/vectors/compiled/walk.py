@@ -94,24 +94,28 @@ def width_of(graph: Any, level: int) -> int:
 
 @compiled
 def look_down(graph: Any, side: Any, request: Any) -> None:
-    """Fetch the neighbours of the row come to on an upper level."""
+    """List the neighbours of the row come to on an upper level, and fetch them; the graph's list may be rewritten then."""
     links, count = links_of(graph, request[ROW], request[LEVEL]), 0
-    while count < graph[UPPER_WIDTH] and read_i32(links + 4 * count) >= 0:
-        fetch_row(side, np.int64(read_i32(links + 4 * count)))
-        count += 1
+    for i in range(graph[UPPER_WIDTH]):
+        other = np.int64(read_i32(links + 4 * i))
+        if other < 0:
+            break
+        if other < graph[LIMIT]:
+            fetch_row(side, other)
+            write_i32(request[TOUCHED] + 4 * count, other)
+            count += 1
     request[MET] = count
 
 
 @compiled
-def go_down(graph: Any, side: Any, request: Any, state: Any) -> None:
-    """Score the neighbours that `look_down` fetched: to the best of them, or, if none is better, a level down."""
+def go_down(side: Any, request: Any, state: Any) -> None:
+    """Score the neighbours that `look_down` listed: to the best of them, or, if none is better, a level down."""
     here, row, best = request[ROW], request[ROW], request[BEST]
-    links, count = links_of(graph, here, request[LEVEL]), request[MET]
-    orders_of(side, links, 0, count, request[CODE], state, request[ORDERS])
-    for i in range(count):
-        order, other = np.int64(read_i32(request[ORDERS] + 4 * i)), np.int64(read_i32(links + 4 * i))
-        if order > best and other < graph[LIMIT]:
-            best, row = order, other
+    orders_of(side, request[TOUCHED], 0, request[MET], request[CODE], state, request[ORDERS])
+    for i in range(request[MET]):
+        order = np.int64(read_i32(request[ORDERS] + 4 * i))
+        if order > best:
+            best, row = order, np.int64(read_i32(request[TOUCHED] + 4 * i))
     request[ROW], request[BEST] = row, best
     request[LEVEL] -= 1 if row == here else 0
 
@@ -128,7 +132,7 @@ def descend(graph: Any, side: Any, request: Any, state: Any, levels: int, floor:
     enter(graph, request, levels)
     while request[LEVEL] > floor:
         look_down(graph, side, request)
-        go_down(graph, side, request, state)
+        go_down(side, request, state)
     return request[ROW]
 
 
