@@ -51,6 +51,5 @@ class FreshGraph:
             self._growing.graph(),
             Coded(rows.coder, rows.rows[:count]),
             Coded(fine.coder, fine.rows[:count]),
-            room=len(rows),
-            before=self.search,
+            memories=None if self.search is None else self.search.memories,
         )

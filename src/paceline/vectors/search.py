@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from paceline.vectors.bitmap import Bitmap, rows_of
 from paceline.vectors.courtesy import going_first
 from paceline.vectors.filters import Filter
+from paceline.vectors.memory import Memories
 from paceline.vectors.metric import Floats
 from paceline.vectors.record import Match, unpacked_metadata
 from paceline.vectors.searched import Results, empty_results
+from paceline.vectors.steps import Step, stepped
 from paceline.vectors.view import Part, View
 
 MOST_EF: Final = 10_000
@@ -21,6 +23,8 @@ _EF_GROWS: Final = 0.4
 """Power of the rows by which the ef of the same recall grows: of WordNet's glosses 0.98 takes 33 of 8,192, 42 of 16,384,
 48 of 32,768, 100 of 115,659."""
 _LEAST: Final = 16
+_FEW: Final = 512
+"""Rows that are scanned for each of many queries by itself: a tile or two."""
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -57,9 +61,7 @@ class Found(msgspec.Struct, frozen=True, eq=False):
             names = self.parts[0].source.ids_of(rows)
         else:
             places = self.part_of[query].tolist()[: len(rows)]
-            names = [
-                self.parts[place].source.ids_of([row])[0] for row, place in zip(rows, places, strict=True)
-            ]
+            names = self._names(rows, places)
         if not (include_metadata or include_vectors):
             return list(map(Match, names, scores))
         matches = []
@@ -70,16 +72,60 @@ class Found(msgspec.Struct, frozen=True, eq=False):
             matches.append(Match(name, score, metadata, vector))
         return matches
 
+    def _names(self, rows: list[int], places: list[int]) -> list[str]:
+        """Ids of rows, asked of each part at once."""
+        names = [""] * len(rows)
+        for place in set(places):
+            mine = [i for i, here in enumerate(places) if here == place]
+            for i, name in zip(mine, self.parts[place].source.ids_of([rows[i] for i in mine]), strict=True):
+                names[i] = name
+        return names
 
-def search_view(view: View, queries: Floats, reach: Reach) -> Found:
-    """The best of the view's records for checked `queries` (q, d) as they are stored."""
-    parts, results, live = [], [], view.live
+
+def search_view(view: View, queries: Floats, reach: Reach, memories: Memories) -> Found:
+    """The best of the view's records for checked `queries` (q, d) as they are stored.
+
+    In steps of one compiled call where that may be; otherwise part by part: scans for many queries at once are better made
+    for all of them together, filters have plans of their own, and walks that come short are followed by scans.
+    """
     with going_first():
-        for part in view.parts:
-            result = _search_part(part, queries, reach, live)
-            if result is not None:
-                parts.append(part)
-                results.append(result)
+        planned = _planned(view, reach)
+        if planned is None or (len(queries) > 1 and max((step.count for _, step in planned), default=0) > _FEW):
+            return _each_part(view, queries, reach)
+        parts, steps = tuple(part for part, _ in planned), [step for _, step in planned]
+        if not steps:
+            return Found(parts, None, *empty_results(len(queries), reach.k))
+        found = stepped(queries, reach.k, steps, memories, reach.threads)
+        if found.short.any():
+            return _each_part(view, queries, reach)
+        return Found(parts, found.places, found.rows, found.scores)
+
+
+def _planned(view: View, reach: Reach) -> list[tuple[Part, Step]] | None:
+    """The steps of a search of all parts; None if some rows must be chosen first."""
+    if reach.exact or reach.filter is not None:
+        return None
+    planned, live = [], view.live
+    for part in view.parts:
+        here = part.live > 0 and part.source.in_namespace(reach.namespace)
+        if here is False:
+            continue
+        if here is not True:
+            return None
+        rows = len(part.source)
+        ef, candidates = (part_ef(far, reach.k, rows, live) for far in (reach.ef, reach.candidates))
+        planned += [(part, step) for step in part.source.steps(reach.k, ef, candidates, part.deleted)]
+    return planned
+
+
+def _each_part(view: View, queries: Floats, reach: Reach) -> Found:
+    """As `search_view`, a call for each part."""
+    parts, results, live = [], [], view.live
+    for part in view.parts:
+        result = _search_part(part, queries, reach, live)
+        if result is not None:
+            parts.append(part)
+            results.append(result)
     return _best(tuple(parts), results, len(queries), reach.k)
 
 

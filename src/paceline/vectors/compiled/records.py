@@ -26,6 +26,13 @@ EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, TOUCHED, VISITED, POOL, ORDERS, CODE, E
 """A request: how far to go (EF, ROOM, NEED: `walk`), FINAL candidates to re-score (0: none), TOP results; addresses of
 the bitmaps of allowed and of deleted rows (0: none) and of the working memory (`memory.py`)."""
 REQUEST: Final = 13
+WISHES: Final = 7
+"""Fields of a request that differ from step to step: the first."""
+
+GRAPH_AT, SIDES_AT, QUERIES_AT, LISTED, FIRST, COUNT = range(WISHES, WISHES + 6)
+"""A step of a search, after its wishes: addresses of its graph (0: it is a scan), of its two sides and of the queries as
+its codes want them; of a scan the address of the rows listed, or the first row, and how many."""
+STEP_FIELDS: Final = WISHES + 6
 
 ALPHA, BETA, LIFT = range(3)
 """Numbers of a prepared query (float32): score = ALPHA * order + BETA; LIFT is the sum of its bytes."""

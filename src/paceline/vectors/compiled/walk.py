@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from paceline.vectors.compiled.compiler import compiled, kept, sources_digest
+from paceline.vectors.compiled.compiler import compiled
 from paceline.vectors.compiled.instructions import (
     prefetch,
     read_i32,
@@ -29,8 +29,6 @@ from paceline.vectors.compiled.records import (
     DENY,
     EF,
     ENTRY,
-    EXACT_CODE,
-    FINAL,
     LEVELS,
     LIMIT,
     NEED,
@@ -44,8 +42,7 @@ from paceline.vectors.compiled.records import (
     VISITED,
     WIDTH,
 )
-from paceline.vectors.compiled.results import write_results
-from paceline.vectors.compiled.rows import fetch_row, orders_of, prepare
+from paceline.vectors.compiled.rows import fetch_row, orders_of
 
 
 @compiled
@@ -179,37 +176,3 @@ def walk_level(graph: Any, side: Any, request: Any, state: Any, row: int, level:
             count = insert(pool, count, room, place, key)
     _forget(request, touched)
     return count, found >= request[NEED]
-
-
-def _searcher() -> Any:
-    digest = sources_digest()
-
-    @kept
-    def search_graph(
-        graph: Any,
-        sides: Any,
-        request: Any,
-        states: Any,
-        queries: Any,
-        plain: Any,
-        ids: Any,
-        scores: Any,
-        short: Any,
-    ) -> int:
-        """Results of `queries` (q, d), as the codes want them, and `plain`, as the re-scoring copy does.
-
-        `short[i]` becomes 1 where fewer than NEED rows were found.
-        """
-        for i in range(queries.shape[0]):
-            prepare(sides[0], queries.ctypes.data + 4 * queries.shape[1] * i, request[CODE], states[0])
-            if request[FINAL] != 0:
-                prepare(sides[1], plain.ctypes.data + 4 * plain.shape[1] * i, request[EXACT_CODE], states[1])
-            count, enough = walk(graph, sides[0], request, states[0])
-            short[i] = 0 if enough else 1
-            write_results(sides, request, request[POOL], count, states, ids[i], scores[i])
-        return digest
-
-    return search_graph
-
-
-search_graph = _searcher()
