@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.vectors.search import part_ef
+from paceline.vectors.view import part_ef
 
 
 def test_the_only_graph_is_searched_as_asked() -> None:

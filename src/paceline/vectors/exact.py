@@ -27,7 +27,7 @@ from paceline.vectors.searched import (
     empty_results,
     in_parts,
 )
-from paceline.vectors.steps import Ground, Step, stepped
+from paceline.vectors.steps import Ground, Step, Steps
 
 _QUERIES_AT_ONCE: Final = 32
 _TRUTH_AT_ONCE: Final = 256
@@ -85,7 +85,7 @@ class ExactSearch:
         if self._count == 0 or (chosen is not None and len(chosen) == 0):
             return empty_results(len(queries), k)
         if len(queries) == 1:
-            found = stepped(queries, k, [self.step(k, candidates, rows=chosen)], self._memories)
+            found = Steps(k, [self.step(k, candidates, rows=chosen)]).search(queries, self._memories)
             return found.rows, found.scores
         results = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
         turned, wanted = self.coded.coder.turned(queries), self._wanted(k, candidates)
@@ -132,9 +132,7 @@ class ExactSearch:
             )
         self._free.append(memory)
 
-    def _chosen(
-        self, allowed: Bitmap | None, deleted: Bitmap | None, rows: Ints | None
-    ) -> Ints | None:
+    def _chosen(self, allowed: Bitmap | None, deleted: Bitmap | None, rows: Ints | None) -> Ints | None:
         """The rows to scan; None for all."""
         count = len(self.coded)
         if allowed is None and deleted is None and rows is None:

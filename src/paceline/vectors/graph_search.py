@@ -27,7 +27,7 @@ from paceline.vectors.searched import (
     checked_queries,
     empty_results,
 )
-from paceline.vectors.steps import Ground, Step, stepped
+from paceline.vectors.steps import Ground, Step, Steps
 
 Plan = Literal["auto", "walk", "scan"]
 _ROOM_MOST: Final = 4096
@@ -107,7 +107,7 @@ class GraphSearch:
         self, queries: Floats, k: int, ef: int, candidates: int = CANDIDATES, threads: int = 1
     ) -> Results:
         """The best `k` rows of a graph that has some, nothing forbidden; for callers that have checked all of it."""
-        found = stepped(queries, k, [self.step(k, ef, candidates)], self.memories, threads)
+        found = Steps(k, [self.step(k, ef, candidates)]).search(queries, self.memories, threads)
         return found.rows, found.scores
 
     def step(self, k: int, ef: int, candidates: int = CANDIDATES) -> Step:
@@ -137,7 +137,7 @@ class GraphSearch:
             return self.exact.search(
                 queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
-        found = stepped(queries, k, [step], self.memories, threads)
+        found = Steps(k, [step]).search(queries, self.memories, threads)
         again = np.flatnonzero(found.short) if plan == "auto" else ()
         if len(again):
             found.rows[again], found.scores[again] = self.exact.search(

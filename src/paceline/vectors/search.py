@@ -15,14 +15,9 @@ from paceline.vectors.memory import Memories
 from paceline.vectors.metric import Floats
 from paceline.vectors.record import Match, unpacked_metadata
 from paceline.vectors.searched import Results, empty_results
-from paceline.vectors.steps import Step, stepped
-from paceline.vectors.view import Part, View
+from paceline.vectors.view import Part, View, part_ef
 
 MOST_EF: Final = 10_000
-_EF_GROWS: Final = 0.4
-"""Power of the rows by which the ef of the same recall grows: of WordNet's glosses 0.98 takes 33 of 8,192, 42 of 16,384,
-48 of 32,768, 100 of 115,659."""
-_LEAST: Final = 16
 _FEW: Final = 512
 """Rows that are scanned for each of many queries by itself: a tile or two."""
 
@@ -89,33 +84,13 @@ def search_view(view: View, queries: Floats, reach: Reach, memories: Memories) -
     for all of them together, filters have plans of their own, and walks that come short are followed by scans.
     """
     with going_first():
-        planned = _planned(view, reach)
-        if planned is None or (len(queries) > 1 and max((step.count for _, step in planned), default=0) > _FEW):
-            return _each_part(view, queries, reach)
-        parts, steps = tuple(part for part, _ in planned), [step for _, step in planned]
-        if not steps:
-            return Found(parts, None, *empty_results(len(queries), reach.k))
-        found = stepped(queries, reach.k, steps, memories, reach.threads)
-        if found.short.any():
-            return _each_part(view, queries, reach)
-        return Found(parts, found.places, found.rows, found.scores)
-
-
-def _planned(view: View, reach: Reach) -> list[tuple[Part, Step]] | None:
-    """The steps of a search of all parts; None if some rows must be chosen first."""
-    if reach.exact or reach.filter is not None:
-        return None
-    planned, live = [], view.live
-    for part in view.parts:
-        here = part.live > 0 and part.source.in_namespace(reach.namespace)
-        if here is False:
-            continue
-        if here is not True:
-            return None
-        rows = len(part.source)
-        ef, candidates = (part_ef(far, reach.k, rows, live) for far in (reach.ef, reach.candidates))
-        planned += [(part, step) for step in part.source.steps(reach.k, ef, candidates, part.deleted)]
-    return planned
+        if not reach.exact and reach.filter is None:
+            planned = view.planned(reach.k, reach.ef, reach.candidates, reach.namespace)
+            if planned is not None and (len(queries) == 1 or planned.most_scanned <= _FEW):
+                found = planned.steps.search(queries, memories, reach.threads)
+                if not found.short.any():
+                    return Found(planned.parts, found.places, found.rows, found.scores)
+        return _each_part(view, queries, reach)
 
 
 def _each_part(view: View, queries: Floats, reach: Reach) -> Found:
@@ -127,14 +102,6 @@ def _each_part(view: View, queries: Floats, reach: Reach) -> Found:
             parts.append(part)
             results.append(result)
     return _best(tuple(parts), results, len(queries), reach.k)
-
-
-def part_ef(ef: int, k: int, rows: int, live: int) -> int:
-    """How many rows to look at in a graph of `rows`, for what `ef` finds in one graph over all `live`.
-
-    A smaller graph finds the same share of its nearest by looking at fewer.
-    """
-    return ef if rows >= live else max(round(ef * (rows / live) ** _EF_GROWS), min(ef, max(k, _LEAST)))
 
 
 def _search_part(part: Part, queries: Floats, reach: Reach, live: int) -> Results | None:

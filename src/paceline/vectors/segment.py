@@ -272,6 +272,11 @@ class Segment:
             )
         return (step or self._exact.live_step(k, candidates, deleted),)
 
+    @property
+    def linked(self) -> int:
+        """Rows that are in its graph."""
+        return 0 if self.graph is None else len(self.graph)
+
     def _size_of(self, deleted: Bitmap) -> int:
         """How many rows are deleted: counted anew only if it is another bitmap, as those of a view do not change."""
         counted, size = self._deleted

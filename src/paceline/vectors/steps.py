@@ -66,7 +66,12 @@ class Step(msgspec.Struct, frozen=True, eq=False, gc=False):
     masks: tuple[Bitmap | None, ...] = ()
     """Bitmaps that `wanted` names by their addresses."""
 
-    def write(self, table: NDArray[np.int64], place: int, queries_at: int) -> None:
+    @property
+    def turns(self) -> bool:
+        """Whether its codes want queries other than they are."""
+        return self.ground.coder.shape.precision == "binary"
+
+    def write(self, table: NDArray[np.int64], place: int) -> None:
         """Into a row of the table that compiled functions read."""
         ground, wanted, listed = self.ground, self.wanted, self.listed
         _STEP.pack_into(
@@ -81,11 +86,46 @@ class Step(msgspec.Struct, frozen=True, eq=False, gc=False):
             wanted.deny,
             ground.graph_at if self.is_walk else 0,
             ground.sides_at,
-            queries_at,
+            0,
             0 if listed is None else listed.ctypes.data,
             self.first,
             self.count,
         )
+
+
+class Steps:
+    """Some steps, one at least, for any queries, by any number of threads."""
+
+    def __init__(self, k: int, steps: Sequence[Step]) -> None:
+        self.k = k
+        self.rows = max(step.ground.rows for step in steps)
+        self.room = max(step.wanted.room for step in steps)
+        self._steps = tuple(steps)
+        self._turning = [place for place, step in enumerate(steps) if step.turns]
+        self._table = np.empty((len(steps), of.STEP_FIELDS), np.int64)
+        for place, step in enumerate(steps):
+            step.write(self._table, place)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def search(self, queries: Floats, memories: Memories, threads: int = 1) -> Stepped:
+        """The best k rows of all steps for checked `queries` (q, d)."""
+        count, k = len(queries), self.k
+        found = Stepped(
+            np.empty((count, k), np.int32),
+            np.empty((count, k), np.float32),
+            None if len(self) == 1 else np.empty((count, k), np.int32),
+            np.empty(count, np.int8),
+        )
+        table, turned = self._table, []
+        if self._turning:
+            table = table.copy()
+            for place in self._turning:
+                turned.append(self._steps[place].ground.coder.turned(queries))
+                table[place, of.QUERIES_AT] = turned[-1].ctypes.data
+        in_parts(_search, _Work(self, queries, table, memories, found), count, threads)
+        return found
 
 
 class Stepped(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -100,49 +140,23 @@ class Stepped(msgspec.Struct, frozen=True, eq=False, gc=False):
 class _Work(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What threads share that do parts of the same."""
 
+    steps: Steps
     queries: Floats
     table: NDArray[np.int64]  # (steps, STEP_FIELDS)
-    rows: int  # of the largest ground
-    room: int  # of the largest pool
     memories: Memories
     found: Stepped
 
 
-def stepped(
-    queries: Floats, k: int, steps: Sequence[Step], memories: Memories, threads: int = 1
-) -> Stepped:
-    """The best `k` rows of all `steps`, one at least, for checked `queries` (q, d)."""
-    count = len(queries)
-    found = Stepped(
-        np.empty((count, k), np.int32),
-        np.empty((count, k), np.float32),
-        None if len(steps) == 1 else np.empty((count, k), np.int32),
-        np.empty(count, np.int8),
-    )
-    table = np.empty((len(steps), of.STEP_FIELDS), np.int64)
-    at, rows, room, turned = queries.ctypes.data, 0, 0, []
-    for place, step in enumerate(steps):
-        ground = step.ground
-        if ground.coder.shape.precision == "binary":
-            turned.append(ground.coder.turned(queries))
-            step.write(table, place, turned[-1].ctypes.data)
-        else:
-            step.write(table, place, at)
-        rows, room = max(rows, ground.rows), max(room, step.wanted.room)
-    in_parts(_search, _Work(queries, table, rows, room, memories, found), count, threads)
-    return found
-
-
 def _search(work: _Work, begin: int, end: int) -> None:
     """Write the results of some queries, on this thread."""
-    found, places = work.found, work.found.places
+    steps, found, places = work.steps, work.found, work.found.places
     if places is None:
         near, near_scores, places = _NO_NEAR, _NO_SCORES, _NO_NEAR
     else:
-        steps, k = len(work.table), found.rows.shape[1]
-        near, near_scores = np.empty((steps, k + 1), np.int32), np.empty((steps, k), np.float32)
-    memory = work.memories.taken(work.rows, work.queries.shape[1])
-    memory.make_room(work.room)
+        near = np.empty((len(steps), steps.k + 1), np.int32)
+        near_scores = np.empty((len(steps), steps.k), np.float32)
+    memory = work.memories.taken(steps.rows, work.queries.shape[1])
+    memory.make_room(steps.room)
     search_steps(
         work.table,
         memory.request,

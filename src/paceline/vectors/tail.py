@@ -244,6 +244,11 @@ class TailRows:
     def _enough(self, k: int, candidates: int) -> int:
         return min(MOST_CANDIDATES, max(candidates, 2 * k))
 
+    @property
+    def linked(self) -> int:
+        """Rows that are in the graph now."""
+        return self._graph_search()[1]
+
     def _graph_search(self) -> tuple[GraphSearch | None, int]:
         """The search of the rows that are in the graph, and how many; None if it has none or is ahead of this view."""
         graph = self.tail.graph

@@ -31,7 +31,7 @@ WISHES: Final = 7
 
 GRAPH_AT, SIDES_AT, QUERIES_AT, LISTED, FIRST, COUNT = range(WISHES, WISHES + 6)
 """A step of a search, after its wishes: addresses of its graph (0: it is a scan), of its two sides and of the queries as
-its codes want them; of a scan the address of the rows listed, or the first row, and how many."""
+its codes want them (0: as they are); of a scan the address of the rows listed, or the first row, and how many."""
 STEP_FIELDS: Final = WISHES + 6
 
 ALPHA, BETA, LIFT = range(3)

@@ -103,12 +103,14 @@ def _searcher() -> Any:
         """
         for i in range(begin, end):
             at, short[i] = 4 * plain.shape[1] * i, 0
+            query = plain.ctypes.data + at
             for s in range(table.shape[0]):
                 step = table[s]
                 _take_up(step, request, graph, sides)
-                prepare(sides[0], step[QUERIES_AT] + at, request[CODE], states[0])
+                turned = query if step[QUERIES_AT] == 0 else step[QUERIES_AT] + at
+                prepare(sides[0], turned, request[CODE], states[0])
                 if request[FINAL] != 0:
-                    prepare(sides[1], plain.ctypes.data + at, request[EXACT_CODE], states[1])
+                    prepare(sides[1], query, request[EXACT_CODE], states[1])
                 if step[GRAPH_AT] != 0:
                     count, enough = walk(graph, sides[0], request, states[0])
                     short[i] |= 0 if enough else 1
