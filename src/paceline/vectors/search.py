@@ -88,7 +88,7 @@ def search_view(view: View, queries: Floats, reach: Reach, memories: Memories) -
             planned = view.planned(reach.k, reach.ef, reach.candidates, reach.namespace)
             if planned is not None and (len(queries) == 1 or planned.most_scanned <= _FEW):
                 found = planned.steps.search(queries, memories, reach.threads)
-                if not found.short.any():
+                if not found.is_short:
                     return Found(planned.parts, found.places, found.rows, found.scores)
         return _each_part(view, queries, reach)
 

@@ -124,7 +124,11 @@ class Steps:
             for place in self._turning:
                 turned.append(self._steps[place].ground.coder.turned(queries))
                 table[place, of.QUERIES_AT] = turned[-1].ctypes.data
-        in_parts(_search, _Work(self, queries, table, memories, found), count, threads)
+        work = _Work(self, queries, table, memories, found)
+        if count == 1:
+            _search(work, 0, 1)
+        else:
+            in_parts(_search, work, count, threads)
         return found
 
 
@@ -135,6 +139,11 @@ class Stepped(msgspec.Struct, frozen=True, eq=False, gc=False):
     scores: Floats
     places: Ints | None
     short: NDArray[np.int8]  # (q,) 1 where a walk found fewer rows than it needs
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a walk of any query found fewer."""
+        return 1 in self.short.data  # of one query in a tenth of the time of `any`
 
 
 class _Work(msgspec.Struct, frozen=True, eq=False, gc=False):

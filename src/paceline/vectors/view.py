@@ -149,7 +149,15 @@ class View(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     def least_ef(self, recall: float) -> int:
         """How far a search has to look for this recall in the segment that is hardest; 0 if none was measured."""
-        return max((segment.least_ef(recall) for segment, _ in self.segments()), default=0)
+        known = self._least_efs.get(recall)
+        if known is None:
+            known = max((segment.least_ef(recall) for segment, _ in self.segments()), default=0)
+            self._least_efs[recall] = known
+        return known
+
+    @cached_property
+    def _least_efs(self) -> dict[float, int]:
+        return {}
 
     def find(self, keys: Sequence[Key], hashes: NDArray[np.uint64]) -> list[tuple[Part, int] | None]:
         """Where each of `keys` is; None where there is no such record."""

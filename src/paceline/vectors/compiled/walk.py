@@ -2,7 +2,8 @@
 
 Down the upper levels greedily; on the base level a pool of the best rows met, of which the best not yet expanded is
 expanded next. Rows that may not be returned are walked through like all others: the walk goes on until the pool's
-expanded head is EF long and holds NEED rows that may be returned, or nothing in the pool is left to expand.
+expanded head is EF long and holds NEED rows that may be returned, or nothing in the pool is left to expand. A walk with a
+BOUND ends early, once all that is left to expand is below it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from paceline.vectors.compiled.pool import ALLOWED, EXPANDED, insert, key_of, pl
 from paceline.vectors.compiled.records import (
     ALLOW,
     BASE,
+    BOUND,
     CODE,
     DENY,
     EF,
@@ -35,6 +37,7 @@ from paceline.vectors.compiled.records import (
     ORDERS,
     POOL,
     ROOM,
+    TOP,
     TOUCHED,
     UPPER,
     UPPER_AT,
@@ -43,6 +46,10 @@ from paceline.vectors.compiled.records import (
     WIDTH,
 )
 from paceline.vectors.compiled.rows import fetch_row, orders_of
+
+_PATIENCE = 8
+"""Rows that a walk expands although it is below its bound: a way up may lead through them. In two graphs of 16,400 and 1,600
+rows beside one of 115,659 recall@10 fell from 0.9978 to 0.9970 with 8 and to 0.9944 with 4."""
 
 
 @compiled
@@ -152,6 +159,8 @@ def walk_level(graph: Any, side: Any, request: Any, state: Any, row: int, level:
             found += 1 if key & ALLOWED != 0 else 0
             cursor += 1
             continue
+        if key < request[BOUND] and cursor >= max(_PATIENCE, request[TOP]):
+            break
         write_i64(pool + 8 * cursor, key | EXPANDED)
         fresh = touched
         touched = _unseen(graph, request, row_of(key), level, touched)
