@@ -236,6 +236,7 @@ class TailRows:
             walk = search.step(k, ef, enough)
         else:
             hidden = cut(deleted, linked)
+            assert hidden is not None
             walk = search.masked_step(
                 k, ef, candidates=enough, allowed=None, deleted=hidden, good=linked - size_of(hidden)
             ) or search.exact.live_step(k, enough, hidden)

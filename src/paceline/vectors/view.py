@@ -137,8 +137,8 @@ class View(msgspec.Struct, frozen=True, eq=False, dict=True):
             if here is not True:
                 return None
             rows = len(part.source)
-            scaled = (part_ef(far, k, rows, self.live) for far in (ef, candidates))
-            for step in part.source.steps(k, *scaled, part.deleted):
+            far, kept = (part_ef(wanted, k, rows, self.live) for wanted in (ef, candidates))
+            for step in part.source.steps(k, far, kept, part.deleted):
                 parts.append(part)
                 steps.append(step)
         return Planned(tuple(parts), Steps(k, steps), max(step.count for step in steps)) if steps else None
