@@ -117,6 +117,7 @@ class Collection:
     ) -> int:
         """As `upsert`, of columns: `vectors` is (n, d), `metadata` of each record or none at all."""
         keys = checked_keys(ids, namespace)
+        give_way()
         rows = self._incoming.vectors(vectors)
         if len(rows) != len(keys) or (metadata is not None and len(metadata) != len(keys)):
             raise InvalidRequest(

@@ -20,6 +20,7 @@ from paceline.vectors.batch import Upserts
 from paceline.vectors.bitmap import Bitmap, among, bitmap_of, cut, size_of
 from paceline.vectors.codes import Coded, Coder, aligned_rows
 from paceline.vectors.columns import Columns
+from paceline.vectors.courtesy import give_way
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.filters import Filter
 from paceline.vectors.fresh_graph import FreshGraph
@@ -77,6 +78,7 @@ class Tail:
         """Add the records, for readers to see in the next `visible`; those they replace are the caller's to delete."""
         first, end = self.count, self.count + len(batch.keys)
         rows = self.coder.encode(batch.vectors)
+        give_way()
         has_grown = self._make_room(end)
         self.rows[first:end] = rows
         self.hashes[first:end] = batch.hashes
@@ -88,6 +90,7 @@ class Tail:
             self._move(end)
         elif self.coarse is not None:
             self.coarse.rows[first:end] = self.coarse.coder.encode(batch.vectors)
+        give_way()
         self.keys += batch.keys
         self.metadata += batch.metadata
         self.row_of.update(zip(batch.keys, range(first, end), strict=True))

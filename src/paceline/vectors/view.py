@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.vectors.bitmap import Bitmap, rows_of, words_for
+from paceline.vectors.courtesy import courteously
 from paceline.vectors.filters import CheckedFilters
 from paceline.vectors.metadata import Types, merged_types
 from paceline.vectors.metric import Floats
@@ -183,7 +184,7 @@ class View(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     def without(self, keys: Sequence[Key], hashes: NDArray[np.uint64], *, version: int) -> View:
         """The view after `keys` are deleted."""
-        sealed = tuple(part.without(part.source.find(keys, hashes)) for part in self.sealed)
+        sealed = tuple(part.without(part.source.find(keys, hashes)) for part in courteously(self.sealed, 1))
         return View(sealed, self.tail.without(self.tail.source.find(keys, hashes)), version)
 
     def each(self, change: Callable[[Part], Part]) -> View:
