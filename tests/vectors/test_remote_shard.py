@@ -86,6 +86,7 @@ def test_writes_arrive(near: Collection, far: RemoteShard) -> None:
         == set(near.all_keys())
         == {("", name) for name in [*names(40), "a"]} - {("", "v1")}
     )
+    assert far.default_ef == near.default_ef
     assert far.types == near.types == {"n": {"int", "float"}, "tags": {"strings"}}
     record = far.fetch(["a", "v1"])["a"]
     assert record.metadata == {"tags": ["x"], "n": 2.5}

@@ -196,6 +196,11 @@ class RemoteShard:
             keys = self._call("more_keys", reader)
 
     @property
+    def default_ef(self) -> int:
+        """See `Collection.default_ef`."""
+        return int(self._call("default_ef"))
+
+    @property
     def types(self) -> Types:
         """See `Collection.types`."""
         return {field: set(kinds) for field, kinds in self._call("types").items()}

@@ -67,7 +67,7 @@ class ShardedCollection:
             )
         self.schema = schema
         self.policy = policy
-        self._search_of_shards = policy.search
+        self._ef_of_shards = policy.search.ef
         self.lanes: Mapping[str, Lane] = {name: Lane(name, shard) for name, shard in shards.items()}
         """Replaced, never changed: read it once for all that belongs together."""
         found, _ = each(self.lanes, dict.fromkeys(shards, _version), policy.shards.write_timeout_s)
@@ -115,11 +115,10 @@ class ShardedCollection:
         wanted = None if filter is None else self._incoming.filter(filter, self.lanes, left_s(deadline_at))
 
         search = self.policy.search
-        if search != self._search_of_shards:  # changed since the shards were opened
-            ef, candidates = (
-                search.usual_ef if ef is None else ef,
-                search.candidates if candidates is None else candidates,
-            )
+        if ef is None and self._is_ef_overruled:
+            ef = search.usual_ef
+        if candidates is None:
+            candidates = search.candidates
 
         def ask(shard: Shard, most: int) -> list[list[Match]]:
             return shard.query(
@@ -271,12 +270,21 @@ class ShardedCollection:
                 )
             )
 
+    @property
+    def _is_ef_overruled(self) -> bool:
+        """Whether another was set since the shards were opened, each with the policy of then."""
+        return self.policy.search.ef != self._ef_of_shards
+
     # -- what there is ----------------------------------------------------------------------------------------
 
     @property
     def default_ef(self) -> int:
-        """How far a search looks unless it says otherwise; a shard whose graph finds too little looks further."""
-        return self.policy.search.usual_ef
+        """How far a search that says nothing looks on the shard that looks farthest, as `records` found it last.
+
+        Each shard looks as far as its own graph needs. Asks no shard.
+        """
+        usual = self.policy.search.usual_ef
+        return usual if self._is_ef_overruled else max(usual, self._glance.farthest)
 
     @property
     def version(self) -> int:
@@ -287,13 +295,13 @@ class ShardedCollection:
     def records(self) -> int:
         """How many there are on the shards that answer at once; while slots move, copies are counted too."""
         found, _ = self._glance.look(self.lanes, self.version)
-        return sum(records for records, _ in found.values())
+        return sum(seen.records for seen in found.values())
 
     @property
     def troubles(self) -> dict[str, str]:
         """What is wrong, by SHARD/WHAT; a shard that is missing, by its name."""
         found, missing = self._glance.look(self.lanes, self.version)
-        named = {f"{name}/{what}": why for name, (_, ailing) in found.items() for what, why in ailing.items()}
+        named = {f"{name}/{what}": why for name, seen in found.items() for what, why in seen.troubles.items()}
         return {**named, **missing, **({"reshard": self.trouble} if self.trouble else {})}
 
     @property
@@ -342,6 +350,7 @@ class ShardedCollection:
     def compact(self) -> None:
         """See `Collection.compact`; all shards at once. Unreachable names those that could not, after the others."""
         whole(self.lanes, lambda shard: shard.compact())
+        self._glance.forget()  # graphs that were built now know how far to look
 
     def close(self) -> None:
         """Close all shards; slots that move stop where they are. May be called twice."""
