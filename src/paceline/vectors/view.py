@@ -129,6 +129,14 @@ class View(msgspec.Struct, frozen=True, eq=False, dict=True):
                 self._plans.clear()
             return self._plans.setdefault(key, self._plan(k, ef, candidates, namespace))
 
+    def made_ready(self, before: View) -> View:
+        """Itself, with the plans that were asked of the view `before`: whoever writes makes them, not the searches."""
+        for k, ef, candidates, namespace, _ in list(before._plans):
+            self.planned(k, ef, candidates, namespace)
+        for recall in list(before._least_efs):
+            self.least_ef(recall)
+        return self
+
     def _plan(self, k: int, ef: int, candidates: int, namespace: str) -> Planned | None:
         parts, steps = [], []
         for part in self.parts:
