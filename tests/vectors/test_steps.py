@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 
 from paceline.vectors.bitmap import bitmap_of
 from paceline.vectors.codes import Coded, Coder, Precision
-from paceline.vectors.compiled.walk import PATIENCE
 from paceline.vectors.exact import ExactSearch, nearest, recall
 from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.growing import build_graph
 from paceline.vectors.memory import Memories
-from paceline.vectors.plain_walk import plain_walk
 from paceline.vectors.steps import Step, Steps
 
 COUNT = 3000
@@ -34,12 +32,6 @@ def part(place: int, precision: Precision = "int8") -> GraphSearch:
     rows = VECTORS[CUTS[place] : CUTS[place + 1]]
     fine = Coded.of(Coder.learn(rows, "fp16"), rows)
     return GraphSearch(build_graph(rows), Coded.of(Coder.learn(rows, precision), rows), fine)
-
-
-@cache
-def whole() -> GraphSearch:
-    """All of VECTORS in float32 under one graph, nothing re-scored."""
-    return GraphSearch(build_graph(VECTORS), Coded.of(Coder.learn(VECTORS, "fp32"), VECTORS))
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,43 +60,6 @@ def test_scans_of_many_parts_are_one_scan_of_all(
     np.testing.assert_array_equal(found.scores, scores)
     np.testing.assert_array_equal(np.where(found.rows < 0, -1, found.rows + np.array(ends)[places]), expected)
     assert (found.places is None) == (parts == 1)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    k=st.integers(1, 12),
-    more=st.integers(0, 50),
-    query=st.integers(0, 99),
-    nearest_known=st.integers(0, 400),
-)
-def test_a_walk_beside_what_is_known_is_that_of_the_plain_twin(
-    k: int, more: int, query: int, nearest_known: int
-) -> None:
-    """Known are k rows, some of the nearest or none of them, from a scan before the walk of all."""
-    search, ef = whole(), k + more
-    order = search.coded.coder.scores(QUERIES[query], search.coded.rows)[0].astype(np.float64)
-    ranked = np.lexsort((np.arange(COUNT), -order)).astype(np.int32)
-    known = np.sort(ranked[nearest_known : nearest_known + k])
-    asked = np.ascontiguousarray(QUERIES[query : query + 1])
-
-    steps = [search.exact.step(k, 0, rows=known), search.step(k, ef)]
-    found = Steps(k, steps).search(asked, Memories())
-
-    listed, exact = search.exact.search(asked, COUNT)  # the compiled scorer rounds in its own way
-    scores = np.empty(COUNT)
-    scores[listed[0]] = exact[0]
-    orders = [int(score * 2**60) for score in scores.tolist()]
-    walked = plain_walk(
-        search.graph,
-        orders.__getitem__,
-        ef,
-        bound=min(orders[row] for row in known),
-        patience=max(PATIENCE, k),
-    )[:k]
-    best = sorted([(-orders[row], 0, row) for row in known] + [(-orders[row], 1, row) for row in walked])[:k]
-    assert found.places is not None
-    merged = zip(found.places[0].tolist(), found.rows[0].tolist(), strict=True)
-    assert [(place, row) for _, place, row in best] == list(merged)
 
 
 @pytest.mark.parametrize("precision", ["int8", "binary", "fp16"])

@@ -51,7 +51,6 @@ class Memory:
         self._codes = aligned_rows(2 * queries, code_bytes)
         self._pool: NDArray[np.int64] = np.zeros(0, np.int64)
         self._wanted = self.request.data
-        self.request[of.BOUND] = -(1 << 63)  # none
         self.request[of.TOUCHED] = self._touched.ctypes.data
         self.request[of.VISITED] = self._visited.ctypes.data
         self.request[of.ORDERS] = self._orders.ctypes.data

@@ -19,13 +19,11 @@ def plain_walk(  # noqa: PLR0913 - keywords, each with a default
     room: int = 0,
     need: int = 0,
     may_return: Callable[[int], bool] | None = None,
-    bound: int | None = None,
-    patience: int = 0,
 ) -> list[int]:
     """The rows of the pool that may be returned, best first.
 
     The pool holds `room` rows (0: `ef`). Its best row not yet expanded is expanded until `ef` rows at its head were,
-    and `need` of these may be returned; with a `bound` only until the best left is below it and `patience` were.
+    and `need` of these may be returned.
     """
     good = may_return or (lambda _: True)
     start = _descend(graph, order)
@@ -34,17 +32,14 @@ def plain_walk(  # noqa: PLR0913 - keywords, each with a default
     while True:
         head = next((i for i, (_, row) in enumerate(pool) if row not in expanded), len(pool))
         if head == len(pool) or (head >= ef and sum(good(row) for _, row in pool[:head]) >= need):
-            break
+            return [row for _, row in pool if good(row)]
         row = pool[head][1]
-        if bound is not None and -pool[head][0] < bound and head >= patience:
-            break
         expanded.add(row)
         for other in _links(graph.base[row]):
             if other not in seen:
                 seen.add(other)
                 insort(pool, (-order(other), other))
                 del pool[room or ef :]
-    return [row for _, row in pool if good(row)]
 
 
 def _descend(graph: Graph, order: Order) -> int:

@@ -22,11 +22,10 @@ LEVEL_OF, SHIFTS, LOCKS, NEAR, NEAR_POOL = range(5)
 row, and of working memory for lists and pools of neighbours."""
 GROWTH: Final = 5
 
-EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, TOUCHED, VISITED, POOL, ORDERS, CODE, EXACT_CODE, BOUND = range(14)
+EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, TOUCHED, VISITED, POOL, ORDERS, CODE, EXACT_CODE = range(13)
 """A request: how far to go (EF, ROOM, NEED: `walk`), FINAL candidates to re-score (0: none), TOP results; addresses of
-the bitmaps of allowed and of deleted rows (0: none) and of the working memory (`memory.py`). BOUND: keys below it are of
-no use, as TOP better ones are known."""
-REQUEST: Final = 14
+the bitmaps of allowed and of deleted rows (0: none) and of the working memory (`memory.py`)."""
+REQUEST: Final = 13
 WISHES: Final = 7
 """Fields of a request that differ from step to step: the first."""
 

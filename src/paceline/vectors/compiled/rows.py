@@ -166,12 +166,3 @@ def score_of(side: Any, order: int, state: Any) -> float:
     if side[KIND] == INT8 and side[SHIFTED] == 0:
         return state[ALPHA] * np.float32(order) + state[BETA]
     return float_of(np.int32(order ^ ((order >> 31) & 0x7FFFFFFF))) + state[BETA]
-
-
-@compiled
-def order_of(side: Any, score: float, state: Any) -> int:
-    """The order of rows with a score: the inverse of `score_of`."""
-    if side[KIND] == INT8 and side[SHIFTED] == 0:
-        order = np.floor((score - state[BETA]) / state[ALPHA])
-        return np.int64(min(max(order, np.float32(-(1 << 30))), np.float32(1 << 30)))
-    return np.int64(sortable(np.float32(score - state[BETA])))

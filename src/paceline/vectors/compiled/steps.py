@@ -8,9 +8,7 @@ import numpy as np
 
 from paceline.vectors.compiled.compiler import compiled, kept, sources_digest
 from paceline.vectors.compiled.instructions import read_i64
-from paceline.vectors.compiled.pool import LEAST
 from paceline.vectors.compiled.records import (
-    BOUND,
     CODE,
     COUNT,
     EXACT_CODE,
@@ -19,7 +17,6 @@ from paceline.vectors.compiled.records import (
     GRAPH,
     GRAPH_AT,
     LISTED,
-    NEED,
     ORDERS,
     POOL,
     QUERIES_AT,
@@ -28,7 +25,7 @@ from paceline.vectors.compiled.records import (
     WISHES,
 )
 from paceline.vectors.compiled.results import write_results
-from paceline.vectors.compiled.rows import order_of, orders_of, prepare
+from paceline.vectors.compiled.rows import orders_of, prepare
 from paceline.vectors.compiled.scan import TILE, collect, orders_fetching
 from paceline.vectors.compiled.walk import walk
 
@@ -79,16 +76,6 @@ def _merge(near: Any, near_scores: Any, rows: Any, scores: Any, places: Any) -> 
             near[best, top] += 1
 
 
-@compiled
-def _bound(side: Any, state: Any, near: Any, near_scores: Any) -> int:
-    """The key below which no row of the next step is among the best, for what earlier ones found (`near`)."""
-    last, score = near_scores.shape[1] - 1, np.float32(-np.inf)
-    for s in range(near.shape[0]):
-        if near[s, last] >= 0:
-            score = max(score, near_scores[s, last])
-    return LEAST if score == -np.inf else order_of(side, score, state) << 32
-
-
 def _searcher() -> Any:
     digest = sources_digest()
 
@@ -124,9 +111,6 @@ def _searcher() -> Any:
                 prepare(sides[0], turned, request[CODE], states[0])
                 if request[FINAL] != 0:
                     prepare(sides[1], query, request[EXACT_CODE], states[1])
-                request[BOUND] = (
-                    LEAST if request[NEED] > 0 else _bound(sides[0], states[0], near[:s], near_scores)
-                )
                 if step[GRAPH_AT] != 0:
                     count, enough = walk(graph, sides[0], request, states[0])
                     short[i] |= 0 if enough else 1
