@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
-from embedder import HashEmbedder
+from embedder import DIMENSIONS, HashEmbedder
 from letter_generator import LetterGenerator
+from vectors_caller import fill
 
 from paceline.flow.cache.policy import CachePolicy
 from paceline.flow.cache.tiers import open_tiers
@@ -178,3 +180,30 @@ def served(app: Application) -> Iterator[str]:
 def serve() -> Callable[[Application], Any]:
     """Context manager that puts an application behind a real server and gives its address."""
     return served
+
+
+@pytest.fixture
+def calling(build, serve, vectors):
+    """Callers of a server with collections; arguments replace parts of the server."""
+    left = []
+
+    def start(**parts):
+        house = build(**{"vectors": vectors, **parts})
+        context = serve(house.app)
+        caller = httpx.Client(base_url=context.__enter__(), timeout=60)
+        left.extend([lambda: context.__exit__(None, None, None), caller.close])
+        caller.house = house
+        return caller
+
+    yield start
+    while left:
+        left.pop()()
+
+
+@pytest.fixture
+def caller(calling):
+    """A caller of an open server that has six records in the collection `demo`."""
+    made = calling()
+    assert made.post("/v1/collections", json={"name": "demo", "dimension": DIMENSIONS}).status_code == 200
+    fill(made)
+    return made

@@ -1,69 +1,19 @@
-"""Collections of vectors over HTTP: every path, bad input, both headers of a token, cached hits, MessagePack."""
+"""Collections of vectors over HTTP: records, collections, both headers of a token, cached hits, MessagePack."""
 
 from __future__ import annotations
 
 import base64
 import json
 
-import httpx
 import msgspec
 import numpy as np
 import pytest
-from embedder import DIMENSIONS, vector_of
+from embedder import DIMENSIONS
+from vectors_caller import ROWS, fill, ids, told
 
-from paceline.base.errors import InvalidRequest
 from paceline.flow.limiter import LimitPolicy
 from paceline.serve.access_log import AccessLog
 from paceline.serve.policy import AuthPolicy, CompressionPolicy
-from paceline.serve.vectors_table import OPERATIONS
-
-ROWS = np.random.default_rng(0).standard_normal((6, DIMENSIONS)).astype(np.float32).tolist()
-
-
-@pytest.fixture
-def calling(build, serve, vectors):
-    """Callers of a server with collections; arguments replace parts of the server."""
-    left = []
-
-    def start(**parts):
-        house = build(**{"vectors": vectors, **parts})
-        context = serve(house.app)
-        caller = httpx.Client(base_url=context.__enter__(), timeout=60)
-        left.extend([lambda: context.__exit__(None, None, None), caller.close])
-        caller.house = house
-        return caller
-
-    yield start
-    while left:
-        left.pop()()
-
-
-@pytest.fixture
-def caller(calling):
-    """A caller of an open server that has six records in the collection `demo`."""
-    made = calling()
-    assert made.post("/v1/collections", json={"name": "demo", "dimension": DIMENSIONS}).status_code == 200
-    fill(made)
-    return made
-
-
-def fill(caller, **headers):
-    items = [{"id": f"r{i}", "values": row, "metadata": {"n": i}} for i, row in enumerate(ROWS)]
-    reply = caller.post("/v1/vectors/upsert", json={"collection": "demo", "vectors": items}, headers=headers)
-    assert reply.json() == {"upsertedCount": len(ROWS)}, reply.text
-
-
-def ids(reply):
-    assert reply.status_code == 200, reply.text
-    return [match["id"] for match in reply.json()["matches"]]
-
-
-def told(reply):
-    """Status, code and field at fault of a problem."""
-    assert reply.headers["content-type"] == "application/problem+json"
-    problem = reply.json()
-    return reply.status_code, problem["code"], problem.get("param")
-
 
 # -- records --------------------------------------------------------------------------------------------------
 
@@ -153,180 +103,6 @@ def test_what_the_path_names_may_be_said_again_but_not_otherwise(caller):
 
     assert again.status_code == 200
     assert told(otherwise) == (400, "invalid_request", "collection")
-
-
-# -- texts ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def texts(calling):
-    """A caller of a server whose collection `demo` holds three texts."""
-    made = calling()
-    made.post("/v1/collections", json={"name": "demo"})
-    items = [
-        {"id": word, "text": word, "metadata": {"letters": len(word)}} for word in ("sea", "dog", "tree")
-    ]
-    items.append({"id": "given", "values": ROWS[0]})
-    assert made.post("/v1/vectors/upsert", json={"vectors": items}).status_code == 200
-    return made
-
-
-def test_texts_are_embedded_in_one_request_and_kept(texts):
-    kept = texts.get("/v1/vectors/fetch?ids=dog").json()["vectors"]["dog"]
-
-    assert texts.house.embedder.calls == 1
-    assert kept["metadata"] == {"letters": 3, "text": "dog"}
-    np.testing.assert_allclose(kept["values"], np.frombuffer(vector_of("dog"), "<f4"), rtol=1e-6)
-
-
-@pytest.mark.parametrize("path", ["/v1/search", "/v1/collections/demo/search"])
-def test_a_text_finds_the_records_nearest_to_its_vector(texts, path):
-    reply = texts.post(path, json={"text": "dog", "topK": 1, "filter": {"letters": 3}})
-
-    assert ids(reply) == ["dog"]
-    assert reply.json()["matches"][0]["metadata"]["text"] == "dog"
-
-
-def test_a_search_asked_again_needs_neither_model_nor_search(texts):
-    first, again = (texts.post("/v1/search", json={"text": "a new text"}) for _ in range(2))
-
-    assert texts.house.embedder.calls == 2
-    assert (first.headers.get("x-paceline-cache"), again.headers["x-paceline-cache"]) == (None, "l1")
-    assert first.json() == again.json()
-
-
-def test_a_model_that_does_not_fit_the_collection_is_named(texts):
-    texts.post("/v1/collections", json={"name": "three", "dimension": 3})
-    reply = texts.post("/v1/collections/three/search", json={"text": "dog"})
-
-    assert told(reply) == (400, "invalid_request", "text")
-    assert "model 'tiny' makes vectors of 8 numbers, those of collection 'three' have 3" in reply.text
-
-
-def test_a_text_at_fault_is_named_by_its_place_among_the_records(texts):
-    texts.house.embedder.error = InvalidRequest("input[1] is longer than the window", param="input[1]")
-    items = [{"id": "a", "text": "a"}, {"id": "b", "values": ROWS[0]}, {"id": "c", "text": "c"}]
-    reply = texts.post("/v1/vectors/upsert", json={"vectors": items})
-
-    assert told(reply) == (400, "invalid_request", "vectors[2].text")
-    assert reply.json()["detail"].startswith("vectors[2].text is longer")
-
-
-def test_without_a_model_texts_say_what_to_set(calling):
-    made = calling(embedders=[])
-    made.post("/v1/collections", json={"name": "demo", "dimension": DIMENSIONS})
-
-    searched = made.post("/v1/search", json={"text": "dog"})
-    upserted = made.post("/v1/vectors/upsert", json={"vectors": [{"id": "a", "text": "a"}]})
-    created = made.post("/v1/collections", json={"name": "other"})
-
-    assert told(searched) == told(upserted) == (404, "not_found", "text")
-    assert told(created) == (400, "invalid_request", "dimension")
-    assert all("set embed.model" in reply.text for reply in (searched, upserted, created))
-
-
-def test_a_model_that_is_not_there_is_named(texts):
-    assert told(texts.post("/v1/search", json={"text": "dog", "model": "other"})) == (
-        404,
-        "not_found",
-        "model",
-    )
-
-
-# -- bad input ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "status", "param"),
-    [
-        ("query", {"vector": [1.0, 2.0]}, 400, "vector"),
-        ("query", {"vector": [0.0] * DIMENSIONS}, 400, "vector"),
-        ("query", {"vector": [1e300] * DIMENSIONS}, 400, "vector"),
-        ("query", {"vector": [None] * DIMENSIONS}, 400, "vector[0]"),
-        ("query", {"vector": "not base64!"}, 400, "vector"),
-        ("query", {}, 400, "vector"),
-        ("query", {"vector": ROWS[0], "id": "r0"}, 400, "id"),
-        ("query", {"id": "nobody"}, 404, "id"),
-        ("query", {"vector": ROWS[0], "topK": "ten"}, 400, "topK"),
-        ("query", {"vector": ROWS[0], "filter": {"n": {"$near": 3}}}, 400, None),
-        ("query", {"vector": ROWS[0], "sparseVector": {}}, 400, None),
-        ("query", {"vector": ROWS[0], "collection": "nowhere"}, 404, None),
-        ("upsert", {"vectors": [{"id": "a", "values": [1.0]}]}, 400, "vectors[0].values"),
-        ("upsert", {"vectors": [{"id": "a"}]}, 400, "vectors[0].values"),
-        ("upsert", {"vectors": [{"id": "", "values": ROWS[0]}]}, 400, None),
-        ("upsert", {"vectors": [{"id": "a", "values": ROWS[0]}] * 2}, 400, None),
-        ("upsert", {"vectors": [{"id": "a", "values": ROWS[0], "metadata": {"a": {"b": 1}}}]}, 400, None),
-        ("fetch", {}, 400, None),
-        ("list", {"limit": 0}, 400, "limit"),
-        ("delete", {}, 400, None),
-    ],
-)
-def test_bad_input_is_told_and_the_next_call_is_answered(caller, path, body, status, param):
-    reply = caller.post(f"/v1/vectors/{path}", json=body)
-
-    assert reply.status_code == status, reply.text
-    assert told(reply)[1] == ("not_found" if status == 404 else "invalid_request")
-    assert param is None or told(reply)[2] == param, reply.text
-    assert ids(caller.post("/v1/vectors/query", json={"vector": ROWS[3], "topK": 1})) == ["r3"]
-
-
-@pytest.mark.parametrize("top_k", [0, 100_000])
-def test_a_k_out_of_range_is_told_with_the_limit(caller, top_k):
-    reply = caller.post("/v1/vectors/query", json={"vector": ROWS[0], "topK": top_k})
-
-    assert told(reply)[:2] == (400, "invalid_request")
-    assert str(top_k) in reply.json()["detail"]
-
-
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])
-def test_numbers_that_are_none_are_refused(caller, value):
-    body = f'{{"vector": [{", ".join([value] * DIMENSIONS)}]}}'
-
-    assert told(caller.post("/v1/vectors/query", content=body))[:2] == (400, "invalid_request")
-
-
-@pytest.mark.parametrize(
-    ("query", "param"),
-    [("limit=many", "limit"), ("limit=1&limit=2", "limit"), ("depth=1", None), ("limit=0", "limit")],
-)
-def test_a_bad_query_string_is_told(caller, query, param):
-    assert told(caller.get(f"/v1/vectors/list?{query}")) == (400, "invalid_request", param)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("GET", "/v1/vectors/query", "OPTIONS, POST"),
-        ("PUT", "/v1/collections/demo", "DELETE, GET, HEAD, OPTIONS"),
-        ("DELETE", "/v1/collections", "GET, HEAD, OPTIONS, POST"),
-    ],
-)
-def test_other_methods_are_told_those_that_there_are(caller, method, path, allowed):
-    reply = caller.request(method, path)
-
-    assert told(reply)[:2] == (405, "method_not_allowed")
-    assert reply.headers["allow"] == allowed
-
-
-def test_paths_that_are_not_there_share_one_name_in_the_metrics(caller):
-    caller.get("/v1/collections/demo/nothing")
-    caller.get("/v1/collections/")
-    page = caller.get("/metrics").text
-
-    assert 'paceline_requests_total{route="other",status="404"} 2' in page
-    assert "demo" not in page
-
-
-def test_without_vectors_every_path_says_how_to_switch_them_on(house):
-    for operation in OPERATIONS:
-        for path in operation.paths:
-            for method in operation.methods:
-                reply = house.call(method, path.replace("{name}", "demo"), b'{"text":"a","ids":[],"id":"a"}')
-
-                assert reply.status in {400, 404}
-    reply = house.post({"vector": [1.0]}, "/v1/vectors/query")
-    assert (reply.status, reply.json()["param"]) == (404, "vectors.folder")
-    assert "paceline serve --vectors" in reply.json()["detail"]
 
 
 # -- the entrance ---------------------------------------------------------------------------------------------

@@ -17,18 +17,22 @@ from paceline.vectors.policy import Rescore, Schema, SearchPolicy, UpkeepPolicy,
 ROWS = 3000
 MEASURED = [
     # rows, dimensions, seconds to load and join, milliseconds of a query, MB of the joining process
-    (50_000, 384, 7.5, 0.056, 195),
+    (20_000, 384, 3.3, 0.050, 194),
+    (35_000, 384, 5.0, 0.058, 181),
+    (50_000, 384, 7.4, 0.062, 218),
     (100_000, 384, 16.1, 0.068, 249),
     (115_659, 384, 17.8, 0.069, 269),
-    (50_000, 384, 6.6, 0.045, 183),
+    (20_000, 384, 3.1, 0.044, 183),
+    (35_000, 384, 4.6, 0.047, 181),
+    (50_000, 384, 7.1, 0.053, 184),
     (100_000, 384, 13.3, 0.060, 249),
     (200_000, 384, 27.8, 0.070, 380),
     (500_000, 384, 85.4, 0.083, 774),
     (100_000, 768, 26.9, 0.102, 419),
     (100_000, 96, 11.4, 0.047, 156),
 ]
-"""`benchmarks/vectors_plan.py` on one core of a Zen 5, the machine otherwise idle, November 2026: three of WordNet's
-glosses, four of `clustered` vectors, and glosses whose numbers come twice or of which a quarter is kept."""
+"""`benchmarks/vectors_plan.py` on one core of a Zen 5, the machine otherwise idle, November 2026: five of WordNet's
+glosses, six of `clustered` vectors, and glosses whose numbers come twice or of which a quarter is kept."""
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,18 @@ def test_times_and_the_memory_of_a_join_are_those_that_were_measured(
     assert planned.join_memory / 1e6 == pytest.approx(join_mb, rel=0.15)
 
 
+def test_a_start_is_counted_where_there_is_one() -> None:
+    """A graph from `graph_rows` on, a process from `process_rows` on, in each shard."""
+    rates = Rates(load_us=0.0, build_us=0.0, graph_s=1.0, process_s=10.0)
+    policy = VectorsPolicy(upkeep=UpkeepPolicy(graph_rows=1000, process_rows=2000))
+
+    def build_s(rows: int, shards: int = 1) -> float:
+        return plan(rows, 8, shards=shards, rates=rates, policy=policy).build_s
+
+    assert [build_s(rows) for rows in (999, 1000, 2000)] == [0.0, 1.0, 11.0]
+    assert build_s(8000, shards=4) == 44.0
+
+
 def test_a_join_holds_less_than_the_vectors_as_they_came() -> None:
     """Beside its process: codes, links, the finer copy and names, not the numbers as float32 as well."""
     large, small = plan(2_000_000, 384), plan(1_000_000, 384)
@@ -91,7 +107,7 @@ def test_builds_take_the_threads_that_joins_take() -> None:
     """Half of the cores, unless the policy says how many; shards of a host are joined in turn."""
     four = VectorsPolicy(upkeep=UpkeepPolicy(threads=4))
     halves, quarter = plan(1_000_000, 384, cores=16), plan(1_000_000, 384, cores=16, policy=four)
-    free = Rates(load_us=0.0)
+    free = Rates(load_us=0.0, graph_s=0.0, process_s=0.0)
 
     assert (halves.build_threads, quarter.build_threads) == (8, 4)
     assert plan(1_000_000, 384, cores=2, policy=four).build_threads == 2

@@ -16,7 +16,7 @@ from paceline.base.errors import ConfigError, InvalidRequest
 from paceline.vectors.bitmap import bitmap_of
 from paceline.vectors.codes import Coded, Coder, Precision
 from paceline.vectors.compiled.records import REACH_UNIT
-from paceline.vectors.compiled.turns import search_graph
+from paceline.vectors.compiled.steps import search_steps
 from paceline.vectors.exact import nearest, recall
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
@@ -210,7 +210,7 @@ def test_read_only_queries_are_searched_without_compiling_anew(search: GraphSear
 
     np.testing.assert_array_equal(ids, search.search(QUERIES, 10, 64)[0])
     np.testing.assert_array_equal(one[0], ids[3])
-    assert len(search_graph.signatures) == 1
+    assert len(search_steps.signatures) == 1
 
 
 def test_scores_are_those_of_the_finer_copy(search: GraphSearch) -> None:

@@ -77,6 +77,17 @@ def test_a_record_that_both_find_is_first(collection: Collection) -> None:
     assert found[0].score == pytest.approx(1 / 61 + 1 / 61)
 
 
+def test_a_hybrid_query_is_the_fusion_of_both_rankings(collection: Collection) -> None:
+    """Of texts among which no two are as near, or share as much."""
+    near = collection.query(vector(1), depth_of(3))[0]
+    words = collection.by_words("animal pet hunting", depth_of(3))
+
+    found = hybrid_query(collection, "animal pet hunting", vector(1), 3)
+
+    assert [match.id for match in words] == ["dog", "cat"]
+    assert found == fused_matches([near, words], 3)
+
+
 def test_words_find_what_the_vector_does_not(collection: Collection) -> None:
     """With all weight on them, and no vector at all."""
     assert [match.id for match in hybrid_query(collection, "hunting", None, 1, weights=(0, 1))] == ["dog"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,25 @@ from paceline.vectors.policy import Schema
 from paceline.vectors.record import Record
 from paceline.vectors.remote_shard import RemoteShard, waited
 from paceline.vectors.shard_host import ShardHost
+
+FIRST_CALLS = """
+import asyncio, sys, threading
+sys.path[:0] = sys.argv[1:]
+from paceline.vectors.remote_shard import waited
+sys.setswitchinterval(1e-6)
+together, loops = threading.Barrier(16), set()
+async def running():
+    return asyncio.get_running_loop()
+def call():
+    together.wait()
+    loops.add(waited(running()))
+threads = [threading.Thread(target=call) for _ in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(loops))
+"""
 
 
 @pytest.fixture
@@ -65,6 +86,7 @@ def test_writes_arrive(near: Collection, far: RemoteShard) -> None:
         == set(near.all_keys())
         == {("", name) for name in [*names(40), "a"]} - {("", "v1")}
     )
+    assert far.default_ef == near.default_ef
     assert far.types == near.types == {"n": {"int", "float"}, "tags": {"strings"}}
     record = far.fetch(["a", "v1"])["a"]
     assert record.metadata == {"tags": ["x"], "n": 2.5}
@@ -79,6 +101,15 @@ def test_errors_travel_as_themselves(far: RemoteShard) -> None:
     assert caught.value.param == "filter.m"
     with pytest.raises(NotFound, match="nobody"):
         far.update("nobody", metadata={})
+
+
+def test_first_calls_of_several_threads_share_one_loop() -> None:
+    """What one loop connects, another could not wait for."""
+    told = subprocess.run(
+        [sys.executable, "-c", FIRST_CALLS, *sys.path], capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout == "1\n"
 
 
 def test_a_process_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -97,6 +97,11 @@ class CollectionCalls(Protocol):
         ...
 
     @property
+    def default_ef(self) -> int:
+        """See `Collection.default_ef`."""
+        ...
+
+    @property
     def types(self) -> Types:
         """See `Collection.types`."""
         ...

@@ -33,6 +33,9 @@ took 224."""
 _JOINED_BYTES: Final = 8 + 8
 """Of a row that is joined beside what is written of it: its number, as it is sent and as it is read, and the order of
 the hashes."""
+_LEARNED_FROM: Final = 16_384
+_LEARNED_BYTES: Final = 8
+"""Of a number of the rows that int8 learns its scale from, twice as float32: 6 to 11 were measured."""
 _DIRECTORY: Final = 8 + 4
 """Hash of the name, and its row (`directory.py`)."""
 _PLACES: Final = 8 + 8 + 4
@@ -47,7 +50,7 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Of int8 vectors at the default settings, `benchmarks/vectors_plan.py` on one core of a Zen 5 in November 2026, between
     two corpora: embedded glosses of WordNet take 126 us to join and 0.068 ms to search where clustered ones take 101 and
-    0.060. From 50,000 to 500,000 vectors all of it is within a quarter of what is measured (`test_capacity`).
+    0.060. From 20,000 to 500,000 vectors all of it is within a quarter of what is measured (`test_capacity`).
     """
 
     rows: int = 100_000
@@ -57,6 +60,10 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of a vector: checked, logged and synced in batches of 1,000, written as a segment; by one thread."""
     build_us: float = 113.0
     """Of a vector of one join: its source read and checked, linked, written and synced."""
+    graph_s: float = 0.45
+    """Of a graph however small: compiled functions are made ready, what it finds is measured, files are synced."""
+    process_s: float = 0.45
+    """On top where a process of its own joins (`vectors.upkeep.process_rows`): its start."""
     search_ms: float = 0.064
     """Of one query through the graph."""
     build_doubled: float = 0.10
@@ -276,11 +283,8 @@ def plan(  # noqa: PLR0913 - keywords, each with a default
         + min(of_shard, upkeep.seal_rows) * row.disk
         + _PROCESS_BYTES
     )
-    # All that is written is in memory at once, and of binary codes the int8 ones that the graph is built on; vectors are
-    # decoded a block at a time (`contents.joined`).
-    walked = scanned if precision == "binary" else 0
-    join_memory = _OWN_BYTES + of_segment * (
-        row.disk + walked + _COLUMN_BYTES * metadata_bytes + _JOINED_BYTES
+    join_memory = _OWN_BYTES + max(
+        _learning_bytes(schema, of_segment, row), _writing_bytes(schema, of_segment, row, metadata_bytes)
     )
     log = min(
         fresh * (4 * dimensions + id_bytes + metadata_bytes + 8),
@@ -293,7 +297,9 @@ def plan(  # noqa: PLR0913 - keywords, each with a default
     threads = min(cores, upkeep.threads or max(1, cores // 2))
     # Shards of a host are written side by side, and joined one after another.
     load_s = rates.load_s(of_shard, dimensions) * math.ceil(shards_on_host / cores)
-    join_s = rates.join_s(of_shard, of_segment, dimensions) * shards_on_host / threads
+    start_s = rates.graph_s if of_segment >= upkeep.graph_rows else 0.0
+    start_s += rates.process_s if of_segment >= upkeep.process_rows else 0.0
+    join_s = rates.join_s(of_shard, of_segment, dimensions) / threads + segments * start_s
     search_ms = segments * rates.query_ms(of_segment, dimensions) + (rates.shard_ms if shards > 1 else 0)
     waves = math.ceil(shards_on_host / cores)  # of shards that a host searches one after another
     return Plan(
@@ -317,7 +323,7 @@ def plan(  # noqa: PLR0913 - keywords, each with a default
         cores=cores,
         hosts=hosts,
         build_threads=threads,
-        build_s=load_s + join_s,
+        build_s=load_s + join_s * shards_on_host,
         query_cpu_ms=shards * search_ms,
         query_ms=waves * search_ms,
         queries_per_s=1000 * all_cores / (shards * search_ms),
@@ -342,6 +348,24 @@ def row_bytes(schema: Schema, m: int = 16, id_bytes: int = 16, metadata_bytes: i
         id=id_bytes,
         metadata=2 * metadata_bytes,
     )
+
+
+def _learning_bytes(schema: Schema, rows: int, row: RowBytes) -> float:
+    """Of a join that takes its sample: the finer copy is there already, and codes are not yet."""
+    if schema.rescore == "none":
+        return 0.0
+    sample = len(range(0, rows, max(1, rows // _LEARNED_FROM)))
+    return rows * row.fine + _LEARNED_BYTES * sample * schema.stored
+
+
+def _writing_bytes(schema: Schema, rows: int, row: RowBytes, metadata_bytes: int) -> float:
+    """Of a join that writes, when all of the new segment is in memory.
+
+    Of binary codes the int8 ones, too, that the graph is built on; vectors are decoded a block at a time (`contents.joined`).
+    """
+    is_binary = schema.precision == "binary"
+    walked = row_bytes_of(CoderShape("int8", schema.metric, schema.dimensions)) if is_binary else 0
+    return rows * (row.disk + walked + _COLUMN_BYTES * metadata_bytes + _JOINED_BYTES)
 
 
 def _checked(**given: tuple[float, float, float]) -> None:

@@ -30,6 +30,7 @@ from paceline.vectors.disk import made_folder
 from paceline.vectors.files import Files
 from paceline.vectors.filters import Filter
 from paceline.vectors.incoming import Incoming, learned
+from paceline.vectors.memory import Memories
 from paceline.vectors.metadata import Types
 from paceline.vectors.metric import Floats
 from paceline.vectors.opening import Opened, open_folder
@@ -63,6 +64,7 @@ class Collection:
         self._upkeep, self._texts = opened.upkeep, opened.texts
         self._incoming = Incoming(self.schema, opened.preprocess)
         self._writer = Writer(opened, policy.upkeep, self._check_open)
+        self._memories = Memories()
         self._is_closed = False
 
     @classmethod
@@ -115,6 +117,7 @@ class Collection:
     ) -> int:
         """As `upsert`, of columns: `vectors` is (n, d), `metadata` of each record or none at all."""
         keys = checked_keys(ids, namespace)
+        give_way()
         rows = self._incoming.vectors(vectors)
         if len(rows) != len(keys) or (metadata is not None and len(metadata) != len(keys)):
             raise InvalidRequest(
@@ -248,7 +251,7 @@ class Collection:
         checked_counts(k, reach.candidates)
         if not 1 <= reach.ef <= MOST_EF:
             raise InvalidRequest(f"ef is {ef}; look at 1 to {MOST_EF} vectors", param="ef")
-        found = search_view(view, self._incoming.queries(vectors), reach)
+        found = search_view(view, self._incoming.queries(vectors), reach, self._memories)
         return [found.matches(i, include_metadata, include_vectors) for i in range(len(found.rows))]
 
     def by_words(  # noqa: PLR0913 - keywords, each with a default

@@ -37,10 +37,10 @@ def give_way() -> None:
         time.sleep(_MOMENT_S)
 
 
-def courteously(items: Iterable[T]) -> Iterator[T]:
-    """The items, giving way now and then."""
+def courteously(items: Iterable[T], at_once: int = _AT_ONCE) -> Iterator[T]:
+    """The items, giving way after so many of them."""
     left = iter(items)
-    while part := list(islice(left, _AT_ONCE)):
+    while part := list(islice(left, at_once)):
         yield from part
-        if len(part) == _AT_ONCE:
+        if len(part) == at_once:
             give_way()

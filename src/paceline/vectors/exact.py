@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,11 +15,11 @@ from paceline.base.errors import InvalidRequest
 from paceline.vectors.bitmap import Bitmap, among, rows_of
 from paceline.vectors.codes import Coded
 from paceline.vectors.compiled.scan import scan_rows
-from paceline.vectors.memory import Memory, Wanted
+from paceline.vectors.graph import Ints
+from paceline.vectors.memory import Memories, Memory, Wanted
 from paceline.vectors.metric import Floats, Metric, entered, scores
 from paceline.vectors.searched import (
     CANDIDATES,
-    Asked,
     Results,
     check_masks,
     checked_counts,
@@ -26,10 +27,21 @@ from paceline.vectors.searched import (
     empty_results,
     in_parts,
 )
+from paceline.vectors.steps import Ground, Step, Steps
 
 _QUERIES_AT_ONCE: Final = 32
 _TRUTH_AT_ONCE: Final = 256
 _NO_ROWS: Final = np.zeros(0, np.int32)
+
+
+class _Scan(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """What is scanned for whom, and the arrays that the results are written to."""
+
+    queries: Floats
+    turned: Floats  # (q, d) as the codes want them
+    chosen: Ints | None  # rows; None for all
+    wanted: Wanted
+    found: Results
 
 
 class ExactSearch:
@@ -38,11 +50,11 @@ class ExactSearch:
     def __init__(self, coded: Coded, rescore: Coded | None = None) -> None:
         self.coded = coded
         self.rescore = rescore
-        fine = coded if rescore is None else rescore
+        self.ground = Ground.of(coded, rescore)
         self._count = len(coded)
-        self._sides = np.stack([coded.side(), fine.side()])
-        self._coders = (coded.coder, fine.coder)
-        self._free: dict[int, list[Memory]] = {1: [], _QUERIES_AT_ONCE: []}
+        self._memories = Memories()
+        self._free: list[Memory] = []
+        """For many queries at once."""
 
     def search(  # noqa: PLR0913 - keywords, each with a default
         self,
@@ -52,7 +64,7 @@ class ExactSearch:
         candidates: int = CANDIDATES,
         allowed: Bitmap | None = None,
         deleted: Bitmap | None = None,
-        rows: NDArray[np.int32] | None = None,
+        rows: Ints | None = None,
         threads: int = 1,
     ) -> Results:
         """The best `k` of all rows, or of those in `allowed` and `rows`, without those in `deleted`."""
@@ -65,50 +77,62 @@ class ExactSearch:
         self,
         queries: Floats,
         k: int,
-        chosen: NDArray[np.int32] | None,
+        chosen: Ints | None,
         candidates: int = CANDIDATES,
         threads: int = 1,
     ) -> Results:
         """The best `k` of the `chosen` rows (None: all), as `search`; for callers that have checked all of it."""
         if self._count == 0 or (chosen is not None and len(chosen) == 0):
             return empty_results(len(queries), k)
+        if len(queries) == 1:
+            found = Steps(k, [self.step(k, candidates, rows=chosen)]).search(queries, self._memories)
+            return found.rows, found.scores
+        results = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
+        turned, wanted = self.coded.coder.turned(queries), self._wanted(k, candidates)
+        in_parts(self._scan, _Scan(queries, turned, chosen, wanted, results), len(queries), threads)
+        return results
+
+    def step(
+        self, k: int, candidates: int, *, rows: Ints | None = None, first: int = 0, end: int | None = None
+    ) -> Step:
+        """A scan of `rows`, or from `first` to `end` (None: all); for callers that have checked all of it."""
+        count = (self._count if end is None else end) - first if rows is None else len(rows)
+        wanted = self._wanted(k, candidates)
+        return Step(self.ground, wanted, is_walk=False, listed=rows, first=first, count=count)
+
+    def live_step(self, k: int, candidates: int, deleted: Bitmap | None) -> Step:
+        """A scan of all rows that are not deleted."""
+        rows = None if deleted is None else rows_of(~deleted, self._count)
+        return self.step(k, candidates, rows=rows)
+
+    def _wanted(self, k: int, candidates: int) -> Wanted:
         final = min(candidates, self._count) if self.rescore is not None else 0
-        wanted = Wanted(ef=0, room=max(final, k), need=0, final=final, top=k)
-        asked = Asked.of(queries, self.coded.coder, k)
-        in_parts(self._scan, (wanted, chosen), asked, threads)
-        return asked.rows, asked.scores
+        return Wanted(ef=0, room=max(final, k), need=0, final=final, top=k)
 
-    def _scan(self, how: tuple[Wanted, NDArray[np.int32] | None], asked: Asked) -> None:
-        """Write the results, of the rows chosen, on this thread."""
-        (wanted, chosen), count = how, len(asked.plain)
-        if count > _QUERIES_AT_ONCE:
-            for start in range(0, count, _QUERIES_AT_ONCE):
-                self._scan(how, asked.part(slice(start, start + _QUERIES_AT_ONCE)))
-            return
-        at_once = 1 if count == 1 else _QUERIES_AT_ONCE
-        free = self._free[at_once]
+    def _scan(self, scan: _Scan, begin: int, end: int) -> None:
+        """Write the results of some queries, on this thread; a tile of rows is scored for many at once."""
         try:
-            memory = free.pop()
+            memory = self._free.pop()
         except IndexError:  # there come to be as many as threads search at once
-            memory = Memory(0, self._coders, at_once)
-        memory.ask(wanted)
-        scan_rows(
-            self._sides,
-            memory.request,
-            memory.states,
-            memory.counts,
-            self._count if chosen is None else 0,
-            _NO_ROWS if chosen is None else chosen,
-            asked.turned,
-            asked.plain,
-            asked.rows,
-            asked.scores,
-        )
-        free.append(memory)
+            memory = Memory(0, scan.queries.shape[1], _QUERIES_AT_ONCE)
+        memory.ask(scan.wanted)
+        for start in range(begin, end, _QUERIES_AT_ONCE):
+            which = slice(start, min(start + _QUERIES_AT_ONCE, end))
+            scan_rows(
+                self.ground.sides,
+                memory.request,
+                memory.states,
+                memory.counts,
+                self._count if scan.chosen is None else 0,
+                _NO_ROWS if scan.chosen is None else scan.chosen,
+                scan.turned[which],
+                scan.queries[which],
+                scan.found[0][which],
+                scan.found[1][which],
+            )
+        self._free.append(memory)
 
-    def _chosen(
-        self, allowed: Bitmap | None, deleted: Bitmap | None, rows: NDArray[np.int32] | None
-    ) -> NDArray[np.int32] | None:
+    def _chosen(self, allowed: Bitmap | None, deleted: Bitmap | None, rows: Ints | None) -> Ints | None:
         """The rows to scan; None for all."""
         count = len(self.coded)
         if allowed is None and deleted is None and rows is None:

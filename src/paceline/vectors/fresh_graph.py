@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from paceline.vectors.codes import Coded, Coder, Rows
+from paceline.vectors.courtesy import give_way
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_plan import GraphPlan
 from paceline.vectors.graph_search import GraphSearch
@@ -43,6 +44,7 @@ class FreshGraph:
     def grow(self, coder: Coder, rows: Rows, end: int) -> None:
         """Link the rows up to `end`, whose codes are written, and which `rows` holds as float32."""
         self._growing.grow(coder.decode(rows[self.count : end]))
+        give_way()
         self._publish(Coded(coder, rows))
 
     def _publish(self, fine: Coded) -> None:
@@ -51,6 +53,5 @@ class FreshGraph:
             self._growing.graph(),
             Coded(rows.coder, rows.rows[:count]),
             Coded(fine.coder, fine.rows[:count]),
-            room=len(rows),
-            before=self.search,
+            memories=None if self.search is None else self.search.memories,
         )

@@ -7,30 +7,28 @@ whatever the filter.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from paceline.base.errors import InvalidRequest
 from paceline.vectors.bitmap import Bitmap, size_of
 from paceline.vectors.codes import Coded
-from paceline.vectors.compiled.turns import search_graph
 from paceline.vectors.exact import ExactSearch
-from paceline.vectors.graph import Graph, Ints
-from paceline.vectors.memory import Memory, Wanted
+from paceline.vectors.graph import Graph
+from paceline.vectors.memory import Memories
 from paceline.vectors.metric import Floats
 from paceline.vectors.reach import reaching
 from paceline.vectors.searched import (
     CANDIDATES,
-    Asked,
     Results,
     check_masks,
     checked_counts,
     checked_queries,
     empty_results,
-    in_parts,
 )
+from paceline.vectors.steps import Ground, Step, Steps
 
 Plan = Literal["auto", "walk", "scan"]
 _ROOM_MOST: Final = 4096
@@ -48,10 +46,9 @@ class GraphSearch:
         coded: Coded,
         rescore: Coded | None = None,
         *,
-        room: int = 0,
-        before: GraphSearch | None = None,
+        memories: Memories | None = None,
     ) -> None:
-        """`room`: what a graph that grows may grow to; `before` searches fewer of its rows, and hands over its memory."""
+        """`memories`: those of the search of fewer of the same rows."""
         for name, rows in (("codes", coded), ("re-scoring copy", rescore)):
             if rows is not None and len(rows) != len(graph):
                 raise InvalidRequest(
@@ -60,13 +57,13 @@ class GraphSearch:
         self.graph = graph
         self.coded = coded
         self.rescore = rescore
-        self.exact = ExactSearch(coded, rescore)
-        fine = coded if rescore is None else rescore
-        self._graph = graph.record()
-        self._sides = np.stack([coded.side(), fine.side()])
-        self._coders = (coded.coder, fine.coder)
-        self._free: list[Memory] = [] if before is None else before._free  # noqa: SLF001 - one of us
-        self._room = max(room, len(graph))
+        self.ground = Ground.of(coded, rescore, graph)
+        self.memories = memories or Memories()
+
+    @cached_property
+    def exact(self) -> ExactSearch:
+        """Of the same rows."""
+        return ExactSearch(self.coded, self.rescore)
 
     def search(  # noqa: PLR0913 - keywords, each with a default
         self,
@@ -111,10 +108,13 @@ class GraphSearch:
         self, queries: Floats, k: int, ef: int, candidates: int = CANDIDATES, threads: int = 1
     ) -> Results:
         """The best `k` rows of a graph that has some, nothing forbidden; for callers that have checked all of it."""
+        found = Steps(k, [self.step(k, ef, candidates)]).search(queries, self.memories, threads)
+        return found.rows, found.scores
+
+    def step(self, k: int, ef: int, candidates: int = CANDIDATES) -> Step:
+        """The walk of `walk`."""
         final = candidates if self.rescore is not None else 0
-        wanted = reaching(k, ef, final, self.coded.coder.shape.metric)
-        ids, scores, _ = self._walked(queries, wanted, threads)
-        return ids, scores
+        return Step(self.ground, reaching(k, ef, final, self.coded.coder.shape.metric))
 
     def masked(  # noqa: PLR0913 - keywords
         self,
@@ -131,6 +131,34 @@ class GraphSearch:
         threads: int = 1,
     ) -> Results:
         """As `search`, for callers that have checked all of it and counted the `good` rows, which may be returned."""
+        step = self.masked_step(
+            k, ef, candidates=candidates, allowed=allowed, deleted=deleted, good=good, plan=plan, most=most
+        )
+        if step is None:
+            return self.exact.search(
+                queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+            )
+        found = Steps(k, [step]).search(queries, self.memories, threads)
+        again = np.flatnonzero(found.short) if plan == "auto" else ()
+        if len(again):
+            found.rows[again], found.scores[again] = self.exact.search(
+                queries[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+            )
+        return found.rows, found.scores
+
+    def masked_step(  # noqa: PLR0913 - keywords
+        self,
+        k: int,
+        ef: int,
+        *,
+        candidates: int,
+        allowed: Bitmap | None,
+        deleted: Bitmap | None,
+        good: int,
+        plan: Plan = "auto",
+        most: int = 0,
+    ) -> Step | None:
+        """The walk of `masked`; None where a scan of the `good` rows is better."""
         count, final = len(self.graph), candidates if self.rescore is not None else 0
         need, room = min(good, max(k, final)), max(ef, k, final)
         steps = max(ef, need * count // max(1, good))
@@ -139,47 +167,13 @@ class GraphSearch:
             or good == 0
             or (plan == "auto" and good <= _SCANNED_A_STEP * steps and good < count)
         ):
-            return self.exact.search(
-                queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
-            )
+            return None
         room = min(max(room, 2 * need * count // good), max(room, most or _ROOM_MOST))
-        masks = (0 if bitmap is None else bitmap.ctypes.data for bitmap in (allowed, deleted))
-        allow, deny = masks
+        masks = (allowed, deleted)
+        allow, deny = (0 if bitmap is None else bitmap.ctypes.data for bitmap in masks)
         metric = self.coded.coder.shape.metric
         wanted = reaching(k, ef, final, metric, need=need, room=room, allow=allow, deny=deny)
-        ids, scores, short = self._walked(queries, wanted, threads)
-        again = np.flatnonzero(short) if plan == "auto" else ()
-        if len(again):
-            ids[again], scores[again] = self.exact.search(
-                queries[again], k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
-            )
-        return ids, scores
-
-    def _walked(self, queries: Floats, wanted: Wanted, threads: int) -> tuple[Ints, Floats, NDArray[np.int8]]:
-        """Rows and scores (q, k), and which queries came short (q,); the bitmaps outlive the call."""
-        asked = Asked.of(queries, self.coded.coder, wanted.top)
-        in_parts(self._search, wanted, asked, threads)
-        return asked.rows, asked.scores, asked.short
-
-    def _search(self, wanted: Wanted, asked: Asked) -> None:
-        """Write the results, on this thread."""
-        try:
-            memory = self._free.pop()
-        except IndexError:  # there come to be as many as threads search at once
-            memory = Memory(self._room, self._coders)
-        memory.ask(wanted)
-        search_graph(
-            self._graph,
-            self._sides,
-            memory.requests,
-            memory.states,
-            asked.turned,
-            asked.plain,
-            asked.rows,
-            asked.scores,
-            asked.short,
-        )
-        self._free.append(memory)
+        return Step(self.ground, wanted, masks=masks)
 
     def _good(self, allowed: Bitmap | None, deleted: Bitmap | None) -> int:
         """Rows that may be returned."""

@@ -117,7 +117,7 @@ class GrowingGraph:
         self._memories.append((memory, growth, kept))
 
     def _memory(self) -> tuple[Memory, NDArray[np.int64], list[NDArray[np.generic]]]:
-        memory = Memory(len(self.coded), (self.coded.coder, self.coded.coder))
+        memory = Memory(len(self.coded), self.coded.coder.shape.dimensions)
         memory.ask(Wanted(self.ef_construction, self.ef_construction, need=0, final=0, top=1))
         width = self._base.shape[1]
         near, pool = np.zeros(2 * width, np.int32), np.zeros(width + 2, np.int64)

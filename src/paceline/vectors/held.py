@@ -187,12 +187,13 @@ class Held:
     def card(self) -> CollectionCard:
         """As it is listed."""
         schema, policy, kept = self.collection.schema, self.collection.policy.search, self.recall.kept
+        records = self.collection.records  # looks at the shards, and so at their ef
         return CollectionCard(
             name=self.name,
             dimension=schema.dimensions,
             metric=schema.metric,
             precision=schema.precision,
-            records=self.collection.records,
+            records=records,
             version=self.collection.version,
             shards=1 if isinstance(self.collection, Collection) else len(self.collection.slots.shards),
             ef=self.collection.default_ef if kept is None else kept.ef,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.vectors.bitmap import words_for
-from paceline.vectors.codes import Coder, aligned_rows
+from paceline.vectors.codes import aligned_rows
 from paceline.vectors.compiled import records as of
 
 ORDERS_AT_ONCE = 1024
@@ -41,17 +41,20 @@ class Memory:
     Pages that a search never touches are never made: a large index costs address space, not memory.
     """
 
-    def __init__(self, rows: int, coders: tuple[Coder, Coder], queries: int = 1) -> None:
+    def __init__(self, rows: int, dimensions: int, queries: int = 1) -> None:
+        self.rows, self.dimensions = rows, dimensions
         at_once = max(queries, TURNS)
         self.requests = np.zeros((TURNS, of.REQUEST), np.int64)
         self.request = self.requests[0]
         """What is wanted is written here; those of the other turns have working memory of their own."""
+        self.graph = np.zeros(of.GRAPH, np.int64)
+        self.sides = np.zeros((2, of.SIDE), np.int64)
         self.states = np.zeros((at_once, 2, of.STATE), np.float32)
         self.counts = np.zeros(queries, np.int64)
         self._visited = np.zeros((TURNS, words_for(rows)), np.uint64)
         self._touched: NDArray[np.int32] = np.empty((TURNS, rows + ORDERS_AT_ONCE), np.int32)
         self._orders = np.zeros((TURNS, ORDERS_AT_ONCE), np.int32)
-        code_bytes = 4 * of.BLOCK * max(coder.blocks for coder in coders)
+        code_bytes = 4 * of.BLOCK * -(-dimensions // of.BLOCK)
         self._codes = aligned_rows(2 * at_once, code_bytes)
         self._pool: NDArray[np.int64] = np.zeros(0, np.int64)
         self._wanted = self.request.data
@@ -62,12 +65,16 @@ class Memory:
             request[of.CODE] = self._codes[2 * turn].ctypes.data
             request[of.EXACT_CODE] = request[of.CODE] + code_bytes
 
+    def make_room(self, room: int) -> None:
+        """For pools of so many rows."""
+        wanted = len(self.states) * room + 1
+        if len(self._pool) < wanted:
+            self._pool = np.zeros(wanted, np.int64)
+            self.request[of.POOL] = self._pool.ctypes.data
+
     def ask(self, wanted: Wanted) -> None:
         """Write the request."""
-        room = len(self.states) * wanted.room + 1
-        if len(self._pool) < room:
-            self._pool = np.zeros(room, np.int64)
-            self.request[of.POOL] = self._pool.ctypes.data
+        self.make_room(wanted.room)
         _WANTED.pack_into(
             self._wanted,
             0,
@@ -81,3 +88,27 @@ class Memory:
             wanted.least,
             wanted.reach,
         )
+
+
+class Memories:
+    """One for each search that goes on at once; there come to be as many as there are threads."""
+
+    def __init__(self) -> None:
+        self._free: list[Memory] = []
+
+    def taken(self, rows: int, dimensions: int) -> Memory:
+        """For searches among so many rows of so many dimensions, which are always as many."""
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            return Memory(_room_for(rows), dimensions)
+        return memory if memory.rows >= rows else Memory(_room_for(rows), dimensions)
+
+    def give_back(self, memory: Memory) -> None:
+        """For the next."""
+        self._free.append(memory)
+
+
+def _room_for(rows: int) -> int:
+    """The next power of two: rows may become more."""
+    return 1 << rows.bit_length()

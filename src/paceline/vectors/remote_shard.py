@@ -11,7 +11,7 @@ import threading
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -35,9 +35,19 @@ from paceline.vectors.stats import CollectionStats
 T = TypeVar("T")
 
 
-@cache
+_STARTING: Final = threading.Lock()
+"""Held while the loop is started: `cache` alone would let two first calls start one each, and a reply that comes to the
+other loop wakes nobody."""
+
+
 def _loop() -> asyncio.AbstractEventLoop:
     """The event loop of all remote shards of this process, on a thread of its own."""
+    with _STARTING:
+        return _started()
+
+
+@cache
+def _started() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="shards", daemon=True).start()
     return loop
@@ -184,6 +194,11 @@ class RemoteShard:
         while keys:
             yield from ((namespace, name) for namespace, name in keys)
             keys = self._call("more_keys", reader)
+
+    @property
+    def default_ef(self) -> int:
+        """See `Collection.default_ef`."""
+        return int(self._call("default_ef"))
 
     @property
     def types(self) -> Types:

@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from paceline.vectors.bitmap import Bitmap, rows_of
 from paceline.vectors.courtesy import going_first
 from paceline.vectors.filters import Filter
+from paceline.vectors.memory import Memories
 from paceline.vectors.metric import Floats
 from paceline.vectors.record import Match, unpacked_metadata
 from paceline.vectors.searched import Results, empty_results
-from paceline.vectors.view import Part, View
+from paceline.vectors.view import Part, View, part_ef
 
 MOST_EF: Final = 10_000
-_EF_GROWS: Final = 0.4
-"""Power of the rows by which the ef of the same recall grows: of WordNet's glosses 0.98 takes 33 of 8,192, 42 of 16,384,
-48 of 32,768, 100 of 115,659."""
-_LEAST: Final = 16
+_FEW: Final = 512
+"""Rows that are scanned for each of many queries by itself: a tile or two."""
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -57,9 +56,7 @@ class Found(msgspec.Struct, frozen=True, eq=False):
             names = self.parts[0].source.ids_of(rows)
         else:
             places = self.part_of[query].tolist()[: len(rows)]
-            names = [
-                self.parts[place].source.ids_of([row])[0] for row, place in zip(rows, places, strict=True)
-            ]
+            names = self._names(rows, places)
         if not (include_metadata or include_vectors):
             return list(map(Match, names, scores))
         matches = []
@@ -70,25 +67,41 @@ class Found(msgspec.Struct, frozen=True, eq=False):
             matches.append(Match(name, score, metadata, vector))
         return matches
 
-
-def search_view(view: View, queries: Floats, reach: Reach) -> Found:
-    """The best of the view's records for checked `queries` (q, d) as they are stored."""
-    parts, results, live = [], [], view.live
-    with going_first():
-        for part in view.parts:
-            result = _search_part(part, queries, reach, live)
-            if result is not None:
-                parts.append(part)
-                results.append(result)
-    return _best(tuple(parts), results, len(queries), reach.k)
+    def _names(self, rows: list[int], places: list[int]) -> list[str]:
+        """Ids of rows, asked of each part at once."""
+        names = [""] * len(rows)
+        for place in set(places):
+            mine = [i for i, here in enumerate(places) if here == place]
+            for i, name in zip(mine, self.parts[place].source.ids_of([rows[i] for i in mine]), strict=True):
+                names[i] = name
+        return names
 
 
-def part_ef(ef: int, k: int, rows: int, live: int) -> int:
-    """How many rows to look at in a graph of `rows`, for what `ef` finds in one graph over all `live`.
+def search_view(view: View, queries: Floats, reach: Reach, memories: Memories) -> Found:
+    """The best of the view's records for checked `queries` (q, d) as they are stored.
 
-    A smaller graph finds the same share of its nearest by looking at fewer.
+    In steps of one compiled call where that may be; otherwise part by part: scans for many queries at once are better made
+    for all of them together, filters have plans of their own, and walks that come short are followed by scans.
     """
-    return ef if rows >= live else max(round(ef * (rows / live) ** _EF_GROWS), min(ef, max(k, _LEAST)))
+    with going_first():
+        if not reach.exact and reach.filter is None:
+            planned = view.planned(reach.k, reach.ef, reach.candidates, reach.namespace)
+            if planned is not None and (len(queries) == 1 or planned.most_scanned <= _FEW):
+                found = planned.steps.search(queries, memories, reach.threads)
+                if not found.is_short:
+                    return Found(planned.parts, found.places, found.rows, found.scores)
+        return _each_part(view, queries, reach)
+
+
+def _each_part(view: View, queries: Floats, reach: Reach) -> Found:
+    """As `search_view`, a call for each part."""
+    parts, results, live = [], [], view.live
+    for part in view.parts:
+        result = _search_part(part, queries, reach, live)
+        if result is not None:
+            parts.append(part)
+            results.append(result)
+    return _best(tuple(parts), results, len(queries), reach.k)
 
 
 def _search_part(part: Part, queries: Floats, reach: Reach, live: int) -> Results | None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from paceline.base.errors import InvalidRequest
 from paceline.vectors.bitmap import Bitmap, words_for
-from paceline.vectors.codes import Coded, Coder
+from paceline.vectors.codes import Coded
 from paceline.vectors.memory import ORDERS_AT_ONCE
 from paceline.vectors.metric import Floats, checked, is_one_sound
 
@@ -75,46 +74,18 @@ def empty_results(queries: int, k: int) -> Results:
     return np.full((queries, k), -1, np.int32), np.full((queries, k), -np.inf, np.float32)
 
 
-class Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """Queries of one call, and the arrays that their results are written to."""
-
-    turned: Floats  # (q, d) as the codes want them
-    plain: Floats  # (q, d)
-    rows: NDArray[np.int32]  # (q, k)
-    scores: Floats  # (q, k)
-    short: NDArray[np.int8]  # (q,) of a walk: 1 where it found fewer than it needs
-
-    @classmethod
-    def of(cls, queries: Floats, coder: Coder, k: int) -> Self:
-        """For the best `k` of each of the queries; nothing is written yet."""
-        count = len(queries)
-        return cls(
-            coder.turned(queries),
-            queries,
-            np.empty((count, k), np.int32),
-            np.empty((count, k), np.float32),
-            np.empty(count, np.int8),
-        )
-
-    def part(self, which: slice) -> Self:
-        """Some of the queries, with the same arrays for their results."""
-        return type(self)(
-            self.turned[which], self.plain[which], self.rows[which], self.scores[which], self.short[which]
-        )
-
-
 @lru_cache(maxsize=4)
 def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="vectors")
 
 
-def in_parts(search: Callable[[How, Asked], None], how: How, asked: Asked, threads: int) -> None:
-    """Call `search` with `how` for parts of the queries on `threads` threads; they are small: none is waited for long."""
-    queries = len(asked.plain)
+def in_parts(search: Callable[[How, int, int], None], how: How, queries: int, threads: int) -> None:
+    """Call `search` with `how` for each range of `queries` on `threads` threads; they are small: none is waited for long."""
     if threads <= 1 or queries <= 1:
-        search(how, asked)  # whole: parts of one query's arrays cost as much as the scores of a hundred rows
+        search(how, 0, queries)
         return
     size = max(1, queries // (4 * threads))
-    parts = [asked.part(slice(start, start + size)) for start in range(0, queries, size)]
-    for _ in _threads(threads).map(partial(search, how), parts):
+    begins = range(0, queries, size)
+    ends = (min(begin + size, queries) for begin in begins)
+    for _ in _threads(threads).map(partial(search, how), begins, ends):
         pass

@@ -42,6 +42,7 @@ from paceline.vectors.packed import Packed
 from paceline.vectors.planner import Planner
 from paceline.vectors.record import Key
 from paceline.vectors.searched import Results
+from paceline.vectors.steps import Step
 
 HEAD: Final = "segment.json"
 _NOT_TRUSTED: Final = ("codes", "fine", "lengths", "ids.octets", "metadata.octets")
@@ -241,24 +242,40 @@ class Segment:
             return self._exact.search(
                 queries, k, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
-        if allowed is None and deleted is None:
-            return self._planner.graph_search.walk(queries, k, ef, candidates, threads)
-        if allowed is None:
-            assert deleted is not None
-            good = len(self) - self._size_of(deleted)
-            return self._planner.graph_search.masked(
-                queries,
-                k,
-                ef,
-                candidates=candidates,
-                allowed=None,
-                deleted=deleted,
-                good=good,
-                threads=threads,
+        if allowed is not None:
+            return self._planner.planned(
+                queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
             )
-        return self._planner.planned(
-            queries, k, ef, candidates=candidates, allowed=allowed, deleted=deleted, threads=threads
+        if deleted is None:
+            return self._planner.graph_search.walk(queries, k, ef, candidates, threads)
+        good = len(self) - self._size_of(deleted)
+        return self._planner.graph_search.masked(
+            queries,
+            k,
+            ef,
+            candidates=candidates,
+            allowed=None,
+            deleted=deleted,
+            good=good,
+            threads=threads,
         )
+
+    def steps(self, k: int, ef: int, candidates: int, deleted: Bitmap | None) -> tuple[Step, ...]:
+        """The steps of `search` without a filter; a walk of them may come short, what is then done `search` knows."""
+        step = None
+        if self._planner is not None and deleted is None:
+            step = self._planner.graph_search.step(k, ef, candidates)
+        elif self._planner is not None and deleted is not None:
+            good = len(self) - self._size_of(deleted)
+            step = self._planner.graph_search.masked_step(
+                k, ef, candidates=candidates, allowed=None, deleted=deleted, good=good
+            )
+        return (step or self._exact.live_step(k, candidates, deleted),)
+
+    @property
+    def linked(self) -> int:
+        """Rows that are in its graph."""
+        return 0 if self.graph is None else len(self.graph)
 
     def _size_of(self, deleted: Bitmap) -> int:
         """How many rows are deleted: counted anew only if it is another bitmap, as those of a view do not change."""

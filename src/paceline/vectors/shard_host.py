@@ -80,7 +80,7 @@ class ShardHost:
                 return self._keys(reader)
             case "types", []:
                 return {field: sorted(kinds) for field, kinds in held.types.items()}
-            case (("version" | "records" | "troubles"), []):
+            case (("default_ef" | "version" | "records" | "troubles"), []):
                 return getattr(held, operation)
             case "stats", []:
                 return msgspec.to_builtins(held.stats())

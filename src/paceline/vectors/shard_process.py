@@ -80,8 +80,12 @@ class ShardProcess:
             )
 
     def wait(self) -> int:
-        """Wait for its end; the exit status."""
-        return self._process.wait()
+        """Wait for its end, and close what led there; the exit status."""
+        status = self._process.wait()
+        self.let_go()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return status
 
     def let_go(self) -> None:
         """Ask it to close its collection and end."""
@@ -92,9 +96,7 @@ class ShardProcess:
     def close(self) -> None:
         """Let it go, and wait for its end."""
         self.let_go()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self.wait()
 
     def kill(self) -> None:
         """End it at once, as a crash would."""

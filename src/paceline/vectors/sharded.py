@@ -26,6 +26,7 @@ from paceline.vectors.record import Key, Match, Record, checked_id
 from paceline.vectors.reencode import checked_change
 from paceline.vectors.shard import Shard
 from paceline.vectors.sharded_incoming import ShardedIncoming, Wanted
+from paceline.vectors.sharded_parts import array_upserts, by_owner, deletes, fetches, upserts
 from paceline.vectors.sharded_snapshot import take_snapshot
 from paceline.vectors.slot_locks import SlotLocks
 from paceline.vectors.slots import FILE, SLOTS, SlotMap, slot_of
@@ -66,7 +67,7 @@ class ShardedCollection:
             )
         self.schema = schema
         self.policy = policy
-        self._search_of_shards = policy.search
+        self._ef_of_shards = policy.search.ef
         self.lanes: Mapping[str, Lane] = {name: Lane(name, shard) for name, shard in shards.items()}
         """Replaced, never changed: read it once for all that belongs together."""
         found, _ = each(self.lanes, dict.fromkeys(shards, _version), policy.shards.write_timeout_s)
@@ -114,11 +115,10 @@ class ShardedCollection:
         wanted = None if filter is None else self._incoming.filter(filter, self.lanes, left_s(deadline_at))
 
         search = self.policy.search
-        if search != self._search_of_shards:  # changed since the shards were opened
-            ef, candidates = (
-                search.usual_ef if ef is None else ef,
-                search.candidates if candidates is None else candidates,
-            )
+        if ef is None and self._is_ef_overruled:
+            ef = search.usual_ef
+        if candidates is None:
+            candidates = search.candidates
 
         def ask(shard: Shard, most: int) -> list[list[Match]]:
             return shard.query(
@@ -184,12 +184,8 @@ class ShardedCollection:
     ) -> dict[str, Record]:
         """See `Collection.fetch`. Unreachable if a shard that has one of them is missing."""
         with self.locks.searching():
-            parts = self._by_owner(ids)
-
-            def call(part: list[str]) -> Call[dict[str, Record]]:
-                return lambda shard: shard.fetch(part, namespace=namespace, include_vectors=include_vectors)
-
-            calls = {name: call(part) for name, part in parts.items()}
+            parts = by_owner(ids, self._has)
+            calls = fetches(parts, namespace, include_vectors=include_vectors)
             found, missing = each(self.lanes, calls, self.policy.shards.timeout_s)
         if missing:
             raise Unreachable(f"{told(missing)}; {sum(len(parts[name]) for name in missing)} ids are there")
@@ -201,10 +197,7 @@ class ShardedCollection:
         """See `Collection.upsert`; what is wrong with a record refuses all, a missing shard costs its part."""
         given = self._incoming.records(records, self.policy.durability.most_batch)
         with self.locks.writing({slot_of(record.id) for record in given}):
-            parts: dict[str, list[Record]] = {}
-            for record in given:
-                parts.setdefault(self._owner((record.namespace, record.id)), []).append(record)
-            return sum(self._written({name: _upsert(part) for name, part in parts.items()}))
+            return sum(self._written(upserts(given, self._takes)))
 
     def upsert_arrays(
         self,
@@ -218,17 +211,9 @@ class ShardedCollection:
         most = self.policy.durability.most_batch
         keys, rows, given = self._incoming.arrays(ids, vectors, metadata, namespace, most)
         with self.locks.writing({slot_of(name) for _, name in keys}):
-            parts: dict[str, list[int]] = {}
-            for row, key in enumerate(keys):
-                parts.setdefault(self._owner(key), []).append(row)
+            return sum(self._written(array_upserts(keys, rows, given, self._takes)))
 
-            def call(part: list[int]) -> Call[int]:
-                names, told_of = [keys[row][1] for row in part], [given[row] for row in part]
-                return lambda shard: shard.upsert_arrays(names, rows[part], told_of, namespace=namespace)
-
-            return sum(self._written({name: call(part) for name, part in parts.items()}))
-
-    def _owner(self, key: Key) -> str:
+    def _takes(self, key: Key) -> str:
         """The shard that takes a record; to be called while its slot is held for writing."""
         slot = slot_of(key[1])
         if slot in self.fresh:
@@ -267,8 +252,7 @@ class ShardedCollection:
             raise InvalidRequest("say what to delete: one of ids, filter, everything", param="ids")
         if ids is not None:
             with self.locks.writing({slot_of(checked_id(name)) for name in ids}):
-                parts = self._by_owner(ids)
-                return sum(self._written({name: _delete(part, namespace) for name, part in parts.items()}))
+                return sum(self._written(deletes(by_owner(ids, self._has), namespace)))
         wanted = (
             None
             if filter is None
@@ -286,12 +270,21 @@ class ShardedCollection:
                 )
             )
 
+    @property
+    def _is_ef_overruled(self) -> bool:
+        """Whether another was set since the shards were opened, each with the policy of then."""
+        return self.policy.search.ef != self._ef_of_shards
+
     # -- what there is ----------------------------------------------------------------------------------------
 
     @property
     def default_ef(self) -> int:
-        """How far a search looks unless it says otherwise; a shard whose graph finds too little looks further."""
-        return self.policy.search.usual_ef
+        """How far a search that says nothing looks on the shard that looks farthest, as `records` found it last.
+
+        Each shard looks as far as its own graph needs. Asks no shard.
+        """
+        usual = self.policy.search.usual_ef
+        return usual if self._is_ef_overruled else max(usual, self._glance.farthest)
 
     @property
     def version(self) -> int:
@@ -302,13 +295,13 @@ class ShardedCollection:
     def records(self) -> int:
         """How many there are on the shards that answer at once; while slots move, copies are counted too."""
         found, _ = self._glance.look(self.lanes, self.version)
-        return sum(records for records, _ in found.values())
+        return sum(seen.records for seen in found.values())
 
     @property
     def troubles(self) -> dict[str, str]:
         """What is wrong, by SHARD/WHAT; a shard that is missing, by its name."""
         found, missing = self._glance.look(self.lanes, self.version)
-        named = {f"{name}/{what}": why for name, (_, ailing) in found.items() for what, why in ailing.items()}
+        named = {f"{name}/{what}": why for name, seen in found.items() for what, why in seen.troubles.items()}
         return {**named, **missing, **({"reshard": self.trouble} if self.trouble else {})}
 
     @property
@@ -357,6 +350,7 @@ class ShardedCollection:
     def compact(self) -> None:
         """See `Collection.compact`; all shards at once. Unreachable names those that could not, after the others."""
         whole(self.lanes, lambda shard: shard.compact())
+        self._glance.forget()  # graphs that were built now know how far to look
 
     def close(self) -> None:
         """Close all shards; slots that move stop where they are. May be called twice."""
@@ -376,11 +370,9 @@ class ShardedCollection:
 
     # -- all shards at once -----------------------------------------------------------------------------------
 
-    def _by_owner(self, ids: Sequence[str]) -> dict[str, list[str]]:
-        parts: dict[str, list[str]] = {}
-        for name in ids:
-            parts.setdefault(self.slots.owner(slot_of(checked_id(name))), []).append(name)
-        return parts
+    def _has(self, name: str) -> str:
+        """The shard that has records of this id."""
+        return self.slots.owner(slot_of(name))
 
     def _written(self, calls: Mapping[str, Call[T]]) -> list[T]:
         """Results of a write that all shards concerned have to take."""
@@ -395,11 +387,3 @@ class ShardedCollection:
 
 def _version(shard: Shard) -> int:
     return shard.version
-
-
-def _upsert(part: list[Record]) -> Call[int]:
-    return lambda shard: shard.upsert(part)
-
-
-def _delete(part: list[str], namespace: str) -> Call[int]:
-    return lambda shard: shard.delete(part, namespace=namespace)

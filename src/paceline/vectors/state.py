@@ -58,7 +58,7 @@ class State:
             give_way()
             self.tail.append(batch)
             view = View(view.sealed, view.tail.of(self.tail.visible()), version)
-        self.view = view
+        self.view = view.made_ready(self.view)
 
     def freeze(self, log: int) -> None:
         """Begin a new tail, whose writes are in log `log` and later; the old one waits to become a segment."""

@@ -17,19 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paceline.vectors.batch import Upserts
-from paceline.vectors.bitmap import Bitmap, among, bitmap_of, cut
+from paceline.vectors.bitmap import Bitmap, among, bitmap_of, cut, size_of
 from paceline.vectors.codes import Coded, Coder, aligned_rows
 from paceline.vectors.columns import Columns
+from paceline.vectors.courtesy import give_way
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.filters import Filter
 from paceline.vectors.fresh_graph import FreshGraph
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_plan import GraphPlan
+from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.metadata import Types, kind_of, merged_types
 from paceline.vectors.metric import Floats
 from paceline.vectors.policy import Schema
 from paceline.vectors.record import Key, unpacked_metadata
 from paceline.vectors.searched import MOST_CANDIDATES, Results, better, empty_results
+from paceline.vectors.steps import Step
 
 _ROWS_AT_FIRST: Final = 1024
 """Rows that are scanned as they are; more have a coarse copy, learned anew each time the room grows."""
@@ -75,6 +78,7 @@ class Tail:
         """Add the records, for readers to see in the next `visible`; those they replace are the caller's to delete."""
         first, end = self.count, self.count + len(batch.keys)
         rows = self.coder.encode(batch.vectors)
+        give_way()
         has_grown = self._make_room(end)
         self.rows[first:end] = rows
         self.hashes[first:end] = batch.hashes
@@ -86,6 +90,7 @@ class Tail:
             self._move(end)
         elif self.coarse is not None:
             self.coarse.rows[first:end] = self.coarse.coder.encode(batch.vectors)
+        give_way()
         self.keys += batch.keys
         self.metadata += batch.metadata
         self.row_of.update(zip(batch.keys, range(first, end), strict=True))
@@ -201,16 +206,10 @@ class TailRows:
         """The best `k` rows that are allowed and not deleted."""
         if self.count == 0:
             return empty_results(len(queries), k)
-        enough = min(MOST_CANDIDATES, max(candidates, 2 * k))
-        graph = self.tail.graph
-        search = None if graph is None or exact else graph.search
-        linked = 0 if search is None else len(search.graph)
-        if linked > self.count:  # a view of before the graph came so far
-            linked = 0
-        fresh = np.arange(linked, self.count, dtype=np.int32)
-        if allowed is not None or deleted is not None:
-            fresh = among(fresh, allowed, deleted)
-        if search is None or linked == 0:
+        enough = self._enough(k, candidates)
+        search, linked = (None, 0) if exact else self._graph_search()
+        fresh = among(np.arange(linked, self.count, dtype=np.int32), allowed, deleted)
+        if search is None:
             return self._scan.scan(queries, k, fresh, enough, threads)
         found = search.search(
             queries,
@@ -224,6 +223,42 @@ class TailRows:
         if len(fresh) == 0:
             return found
         return better(found, self._scan.scan(queries, k, fresh, enough, threads), k)
+
+    def steps(self, k: int, ef: int, candidates: int, deleted: Bitmap | None) -> tuple[Step, ...]:
+        """The steps of `search` without a filter; a walk of them may come short, what is then done `search` knows."""
+        enough = self._enough(k, candidates)
+        search, linked = self._graph_search()
+        rows = None
+        if deleted is not None:
+            rows = among(np.arange(linked, self.count, dtype=np.int32), None, deleted)
+        fresh = self._scan.step(k, enough, rows=rows, first=linked, end=self.count)
+        if search is None:
+            return (fresh,)
+        walk: Step | None
+        if deleted is None:
+            walk = search.step(k, ef, enough)
+        else:
+            hidden = cut(deleted, linked)
+            assert hidden is not None
+            walk = search.masked_step(
+                k, ef, candidates=enough, allowed=None, deleted=hidden, good=linked - size_of(hidden)
+            ) or search.exact.live_step(k, enough, hidden)
+        return (walk,) if fresh.count == 0 else (walk, fresh)
+
+    def _enough(self, k: int, candidates: int) -> int:
+        return min(MOST_CANDIDATES, max(candidates, 2 * k))
+
+    @property
+    def linked(self) -> int:
+        """Rows that are in the graph now."""
+        return self._graph_search()[1]
+
+    def _graph_search(self) -> tuple[GraphSearch | None, int]:
+        """The search of the rows that are in the graph, and how many; None if it has none or is ahead of this view."""
+        graph = self.tail.graph
+        search = None if graph is None else graph.search
+        linked = 0 if search is None else len(search.graph)
+        return (search, linked) if 0 < linked <= self.count else (None, 0)
 
     def key_of(self, row: int) -> Key:
         """Who a row is."""

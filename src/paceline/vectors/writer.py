@@ -41,6 +41,7 @@ class Writer:
             if self._log.failure is not None:
                 self.freeze()  # what the log may have lost is in memory, and becomes a segment
             number = self._log.append(payload)
+            give_way()
             before = self._state.view.sealed
             self._state.apply(batch, number)
             if self._texts is not None:

@@ -28,7 +28,7 @@ EF, ROOM, NEED, FINAL, TOP, ALLOW, DENY, LEAST, REACH, TOUCHED, VISITED, POOL, O
 """A request: how far to go (EF, ROOM, NEED, LEAST, REACH: `walk`), FINAL candidates to re-score (0: none), TOP results;
 addresses of the bitmaps of allowed and of deleted rows (0: none) and of the working memory (`memory.py`)."""
 WISHES: Final = 9
-"""Fields of a request that say what is wanted: the first."""
+"""Fields of a request that say what is wanted, from step to step: the first."""
 REACH_UNIT: Final = 1 << 16
 """REACH counts parts of this size."""
 HELD, CURSOR, FOUND, FRESH, MET, ROW, LEVEL, BEST, STAGE, QUERY = range(15, 25)
@@ -36,6 +36,11 @@ HELD, CURSOR, FOUND, FRESH, MET, ROW, LEVEL, BEST, STAGE, QUERY = range(15, 25)
 returned; rows in the list of those met and the first not yet scored; on the levels above the row and its order; what comes
 next and for which query (`turns`)."""
 REQUEST: Final = 25
+
+GRAPH_AT, SIDES_AT, QUERIES_AT, LISTED, FIRST, COUNT = range(WISHES, WISHES + 6)
+"""A step of a search, after its wishes: addresses of its graph (0: it is a scan), of its two sides and of the queries as
+its codes want them (0: as they are); of a scan the address of the rows listed, or the first row, and how many."""
+STEP_FIELDS: Final = WISHES + 6
 
 ALPHA, BETA, LIFT = range(3)
 """Numbers of a prepared query (float32): score = ALPHA * order + BETA; LIFT is the sum of its bytes."""

@@ -26,7 +26,7 @@ def _fetch(side: Any, listed: int, begin: int, end: int) -> None:
 
 
 @compiled
-def _orders_fetching(side: Any, listed: int, size: int, code: int, state: Any, out: int) -> None:
+def orders_fetching(side: Any, listed: int, size: int, code: int, state: Any, out: int) -> None:
     """`orders_of` of listed rows that are in no cache: the next are on their way while some are scored."""
     _fetch(side, listed, 0, min(_AHEAD, size))
     for begin in range(0, size, _AHEAD):
@@ -36,7 +36,7 @@ def _orders_fetching(side: Any, listed: int, size: int, code: int, state: Any, o
 
 
 @compiled
-def _collect(request: Any, pool: int, count: int, listed: int, first: int, rows: int) -> int:
+def collect(request: Any, pool: int, count: int, listed: int, first: int, rows: int) -> int:
     """Insert the tile's rows by their orders into a pool of `count`; returns its new count."""
     room = request[ROOM]
     least = read_i64(pool + 8 * (room - 1)) if count == room else LEAST
@@ -83,10 +83,10 @@ def _scanner() -> Any:
             for i in range(queries.shape[0]):
                 code, pool = request[CODE] + 2 * code_bytes * i, request[POOL] + 8 * request[ROOM] * i
                 if i == 0 and not ranged:
-                    _orders_fetching(sides[0], listed, size, code, states[i, 0], request[ORDERS])
+                    orders_fetching(sides[0], listed, size, code, states[i, 0], request[ORDERS])
                 else:
                     orders_of(sides[0], listed, first, size, code, states[i, 0], request[ORDERS])
-                counts[i] = _collect(request, pool, counts[i], listed, first, size)
+                counts[i] = collect(request, pool, counts[i], listed, first, size)
         for i in range(queries.shape[0]):
             if request[FINAL] != 0:
                 query = plain.ctypes.data + 4 * plain.shape[1] * i

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paceline.vectors.compiled.compiler import called, compiled, kept, sources_digest
+from paceline.vectors.compiled.compiler import called, compiled
 from paceline.vectors.compiled.records import (
     CODE,
     EXACT_CODE,
@@ -25,7 +25,7 @@ from paceline.vectors.compiled.records import (
     STAGE,
     WISHES,
 )
-from paceline.vectors.compiled.results import gather, write_gathered, write_results
+from paceline.vectors.compiled.results import gather, write_gathered
 from paceline.vectors.compiled.rows import prepare
 from paceline.vectors.compiled.walk import (
     enter,
@@ -36,7 +36,6 @@ from paceline.vectors.compiled.walk import (
     seek,
     start,
     take_in,
-    walk,
 )
 
 _FREE, _DOWN, _OVER_ROWS, _RESCORED = range(4)
@@ -122,41 +121,3 @@ def walk_in_turns(
                 request[QUERY] = begun
                 _begin(graph, sides[0], request, states[w, 0], queries + size * begun)
                 begun += 1
-
-
-def _searcher() -> Any:
-    digest = sources_digest()
-
-    @kept
-    def search_graph(
-        graph: Any,
-        sides: Any,
-        requests: Any,
-        states: Any,
-        queries: Any,
-        plain: Any,
-        ids: Any,
-        scores: Any,
-        short: Any,
-    ) -> int:
-        """Results of `queries` (q, d), as the codes want them, and `plain`, as the re-scoring copy does.
-
-        The rest as in `walk_in_turns`, of which a query alone has nothing.
-        """
-        count, address = queries.shape[0], queries.ctypes.data
-        if count > 1:
-            walk_in_turns(graph, sides, requests, states, address, plain, 0, count, ids, scores, short)
-        elif count == 1:
-            request, state = requests[0], states[0]
-            prepare(sides[0], address, request[CODE], state[0])
-            if request[FINAL] != 0:
-                prepare(sides[1], plain.ctypes.data, request[EXACT_CODE], state[1])
-            held, enough = walk(graph, sides[0], request, state[0])
-            short[0] = 0 if enough else 1
-            write_results(sides, request, request[POOL], held, state, ids[0], scores[0])
-        return digest
-
-    return search_graph
-
-
-search_graph = _searcher()
