@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
+import struct
 from collections.abc import Container, Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import numpy as np
@@ -22,6 +24,9 @@ from paceline.base.errors import StorageDamaged
 from paceline.vectors.disk import told
 
 _CHUNK: Final = 1 << 22
+_HEADER: Final = re.compile(
+    rb"\{'descr': '([<>|][a-z]\d+)', 'fortran_order': False, 'shape': \(([\d, ]*)\), \} *\n"
+)
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -76,8 +81,7 @@ def _mapped(file: Path, entry: FileEntry, *, scattered: bool) -> NDArray[Any]:
             size = os.fstat(source.fileno()).st_size
             if size != entry.size:
                 raise StorageDamaged(f"{file} has {size} bytes, not {entry.size}; restore it from a snapshot")
-            npy.read_magic(source)
-            shape, _, dtype = npy.read_array_header_1_0(source)
+            shape, dtype = _read_header(source)
             count = int(np.prod(shape))
             if count == 0:
                 return np.zeros(shape, dtype)
@@ -87,8 +91,21 @@ def _mapped(file: Path, entry: FileEntry, *, scattered: bool) -> NDArray[Any]:
             return np.frombuffer(memory, dtype, count, source.tell()).reshape(shape)
     except FileNotFoundError as error:
         raise StorageDamaged(f"{file} is missing; restore it from a snapshot") from error
-    except ValueError as error:  # numpy's word on a header that is none
+    except (ValueError, struct.error) as error:  # a header that is none
         raise StorageDamaged(f"{file} is no array ({error}); restore it from a snapshot") from error
+
+
+def _read_header(source: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array that `_write` wrote; ValueError if it did not.
+
+    numpy's own reader parses Python, and until CPython 3.11.8 two threads that parse at once may both fail (its issue
+    106905): one that opens a segment, and one that compiles a search.
+    """
+    size = struct.unpack("<H", source.read(npy.MAGIC_LEN + 2)[-2:])[0]
+    found = _HEADER.fullmatch(source.read(size))
+    if found is None:
+        raise ValueError("its header is none of ours")
+    return tuple(map(int, found[2].replace(b",", b" ").split())), np.dtype(found[1].decode())
 
 
 def check_arrays(folder: Path, files: Files, names: Iterable[str] | None = None) -> None:
