@@ -130,3 +130,16 @@ def test_memory_that_is_too_small_is_replaced_by_larger() -> None:
 
     assert memory.rows >= 1000
     assert memories.taken(500, 16) is memory
+
+
+def test_walks_in_turns_are_those_of_one_after_another() -> None:
+    """Three graphs at once, or each by itself and the best of their results."""
+    steps = [part(place).step(10, 40) for place in range(3)]
+
+    found = Steps(10, steps).search(QUERIES, Memories())
+
+    alone = [
+        Steps(10, [step]).search(QUERIES[i : i + 1].copy(), Memories()) for i in range(100) for step in steps
+    ]
+    scores = np.concatenate([one.scores for one in alone]).reshape(100, 30)
+    np.testing.assert_array_equal(found.scores, -np.sort(-scores, axis=1)[:, :10])

@@ -47,8 +47,8 @@ class Memory:
         self.requests = np.zeros((TURNS, of.REQUEST), np.int64)
         self.request = self.requests[0]
         """What is wanted is written here; those of the other turns have working memory of their own."""
-        self.graph = np.zeros(of.GRAPH, np.int64)
-        self.sides = np.zeros((2, of.SIDE), np.int64)
+        self.graphs = np.zeros((TURNS, of.GRAPH), np.int64)
+        self.sides = np.zeros((TURNS, 2, of.SIDE), np.int64)
         self.states = np.zeros((at_once, 2, of.STATE), np.float32)
         self.counts = np.zeros(queries, np.int64)
         self._visited = np.zeros((TURNS, words_for(rows)), np.uint64)

@@ -171,7 +171,7 @@ def _search(work: _Work, begin: int, end: int) -> None:
     search_steps(
         work.table,
         memory.requests,
-        memory.graph,
+        memory.graphs,
         memory.sides,
         memory.states,
         near,

@@ -31,10 +31,10 @@ WISHES: Final = 9
 """Fields of a request that say what is wanted, from step to step: the first."""
 REACH_UNIT: Final = 1 << 16
 """REACH counts parts of this size."""
-HELD, CURSOR, FOUND, FRESH, MET, ROW, LEVEL, BEST, STAGE, QUERY = range(15, 25)
+HELD, CURSOR, FOUND, FRESH, MET, ROW, LEVEL, BEST, STAGE, JOB = range(15, 25)
 """A walk under way, in its request: keys in the pool, how many at its head are expanded and how many of these may be
 returned; rows in the list of those met and the first not yet scored; on the levels above the row and its order; what comes
-next and for which query (`turns`)."""
+next, and of which query or step the walk is (`turns`)."""
 REQUEST: Final = 25
 
 GRAPH_AT, SIDES_AT, QUERIES_AT, LISTED, FIRST, COUNT = range(WISHES, WISHES + 6)

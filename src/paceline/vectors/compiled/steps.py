@@ -6,42 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from paceline.vectors.compiled.compiler import compiled, kept, sources_digest
-from paceline.vectors.compiled.instructions import read_i64
+from paceline.vectors.compiled.compiler import called, compiled, kept, sources_digest
 from paceline.vectors.compiled.records import (
     CODE,
     COUNT,
     EXACT_CODE,
     FINAL,
     FIRST,
-    GRAPH,
     GRAPH_AT,
     LISTED,
     ORDERS,
     POOL,
-    QUERIES_AT,
-    SIDE,
-    SIDES_AT,
-    WISHES,
 )
 from paceline.vectors.compiled.results import write_results
 from paceline.vectors.compiled.rows import orders_of, prepare
 from paceline.vectors.compiled.scan import TILE, collect, orders_fetching
-from paceline.vectors.compiled.turns import walk_in_turns
+from paceline.vectors.compiled.turns import query_of, take_up, walk_in_turns
 from paceline.vectors.compiled.walk import walk
-
-
-@compiled
-def _take_up(step: Any, request: Any, graph: Any, sides: Any) -> None:
-    """Copy what a step wants, and the records it names."""
-    for i in range(WISHES):
-        request[i] = step[i]
-    for i in range(SIDE):
-        sides[0, i] = read_i64(step[SIDES_AT] + 8 * i)
-        sides[1, i] = read_i64(step[SIDES_AT] + 8 * (SIDE + i))
-    if step[GRAPH_AT] != 0:
-        for i in range(GRAPH):
-            graph[i] = read_i64(step[GRAPH_AT] + 8 * i)
 
 
 @compiled
@@ -77,6 +58,32 @@ def _merge(near: Any, near_scores: Any, rows: Any, scores: Any, places: Any) -> 
             near[best, top] += 1
 
 
+@called
+def _search_step(
+    step: Any,
+    request: Any,
+    graph: Any,
+    sides: Any,
+    state: Any,
+    plain: Any,
+    i: int,
+    ids: Any,
+    scores: Any,
+    short: Any,
+) -> None:
+    """Results (k,) of the query `i` in one step."""
+    take_up(step, request, graph, sides)
+    prepare(sides[0], query_of(step, plain, i), request[CODE], state[0])
+    if request[FINAL] != 0:
+        prepare(sides[1], plain.ctypes.data + 4 * plain.shape[1] * i, request[EXACT_CODE], state[1])
+    if step[GRAPH_AT] != 0:
+        count, enough = walk(graph, sides[0], request, state[0])
+        short[i] |= 0 if enough else 1
+    else:
+        count = _scan(sides[0], request, state[0], step)
+    write_results(sides, request, request[POOL], count, state, ids, scores)
+
+
 def _searcher() -> Any:
     digest = sources_digest()
 
@@ -84,7 +91,7 @@ def _searcher() -> Any:
     def search_steps(
         table: Any,
         requests: Any,
-        graph: Any,
+        graphs: Any,
         sides: Any,
         states: Any,
         near: Any,
@@ -99,37 +106,40 @@ def _searcher() -> Any:
     ) -> int:
         """Results (q, k) of queries `begin` to `end` of `plain` (q, d) in all steps of `table`, and of which step each is.
 
-        `requests`, `states`, `graph`, `sides`, `near` (steps, k + 1) and `near_scores` (steps, k) are working memory; the
-        latter two and `places` are not touched by a single step, whose walks take turns. `short[i]` becomes 1 where a
-        walk found fewer rows than its NEED.
+        `requests`, `graphs`, `sides`, `states`, `near` (steps, k + 1) and `near_scores` (steps, k) are working memory; the
+        latter two and `places` are not touched by a single step. `short[i]` becomes 1 where a walk found fewer rows than
+        its NEED. Walks take turns: of many queries in one graph, or of a query in many.
         """
-        request, state = requests[0], states[0]
-        if table.shape[0] == 1 and end - begin > 1 and table[0, GRAPH_AT] != 0:
-            _take_up(table[0], request, graph, sides)
-            turned = plain.ctypes.data if table[0, QUERIES_AT] == 0 else table[0, QUERIES_AT]
-            walk_in_turns(graph, sides, requests, states, turned, plain, begin, end, rows, scores, short)
+        steps = table.shape[0]
+        for i in range(begin, end):
+            short[i] = 0
+        if steps == 1 and end - begin > 1 and table[0, GRAPH_AT] != 0:
+            walk_in_turns(table, -1, requests, graphs, sides, states, plain, begin, end, rows, scores, short)
             return digest
         for i in range(begin, end):
-            at, short[i] = 4 * plain.shape[1] * i, 0
-            query = plain.ctypes.data + at
-            for s in range(table.shape[0]):
-                step = table[s]
-                _take_up(step, request, graph, sides)
-                turned = query if step[QUERIES_AT] == 0 else step[QUERIES_AT] + at
-                prepare(sides[0], turned, request[CODE], state[0])
-                if request[FINAL] != 0:
-                    prepare(sides[1], query, request[EXACT_CODE], state[1])
-                if step[GRAPH_AT] != 0:
-                    count, enough = walk(graph, sides[0], request, state[0])
-                    short[i] |= 0 if enough else 1
-                else:
-                    count = _scan(sides[0], request, state[0], step)
-                if table.shape[0] == 1:
-                    write_results(sides, request, request[POOL], count, state, rows[i], scores[i])
-                else:
-                    write_results(sides, request, request[POOL], count, state, near[s], near_scores[s])
-            if table.shape[0] > 1:
-                _merge(near, near_scores, rows[i], scores[i], places[i])
+            if steps == 1:
+                _search_step(
+                    table[0], requests[0], graphs[0], sides[0], states[0], plain, i, rows[i], scores[i], short
+                )
+                continue
+            walk_in_turns(
+                table, i, requests, graphs, sides, states, plain, 0, steps, near, near_scores, short
+            )
+            for s in range(steps):
+                if table[s, GRAPH_AT] == 0:
+                    _search_step(
+                        table[s],
+                        requests[0],
+                        graphs[0],
+                        sides[0],
+                        states[0],
+                        plain,
+                        i,
+                        near[s],
+                        near_scores[s],
+                        short,
+                    )
+            _merge(near, near_scores, rows[i], scores[i], places[i])
         return digest
 
     return search_steps

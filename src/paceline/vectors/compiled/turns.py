@@ -1,4 +1,4 @@
-"""Walks of several queries of one call, in turns: the rows that one has asked the memory for come while others compute.
+"""Walks of one call in turns, of several queries or in several graphs: while one awaits rows others compute.
 
 A walk waits for memory two thirds of its time, and a core can wait for more than the neighbours of one row. The results
 are those of one walk after another.
@@ -9,19 +9,25 @@ from __future__ import annotations
 from typing import Any
 
 from paceline.vectors.compiled.compiler import called, compiled
+from paceline.vectors.compiled.instructions import read_i64
 from paceline.vectors.compiled.records import (
     CODE,
     EXACT_CODE,
     FINAL,
     FOUND,
+    GRAPH,
+    GRAPH_AT,
     HELD,
+    JOB,
     LEVEL,
     LEVELS,
     NEED,
     POOL,
-    QUERY,
+    QUERIES_AT,
     ROOM,
     ROW,
+    SIDE,
+    SIDES_AT,
     STAGE,
     WISHES,
 )
@@ -73,22 +79,32 @@ def _advance(graph: Any, sides: Any, request: Any, states: Any) -> None:
 
 
 @compiled
-def _share(requests: Any, width: int) -> None:
-    """Copy what is wanted from the first request to the others, give each a pool; none of them has a query yet."""
-    for w in range(width):
-        for i in range(WISHES):
-            requests[w, i] = requests[0, i]
-        requests[w, POOL] = requests[0, POOL] + 8 * requests[0, ROOM] * w
-        requests[w, STAGE] = _FREE
+def take_up(step: Any, request: Any, graph: Any, sides: Any) -> None:
+    """Copy what a step wants, and the records it names."""
+    for i in range(WISHES):
+        request[i] = step[i]
+    for i in range(SIDE):
+        sides[0, i] = read_i64(step[SIDES_AT] + 8 * i)
+        sides[1, i] = read_i64(step[SIDES_AT] + 8 * (SIDE + i))
+    if step[GRAPH_AT] != 0:
+        for i in range(GRAPH):
+            graph[i] = read_i64(step[GRAPH_AT] + 8 * i)
+
+
+@compiled
+def query_of(step: Any, plain: Any, i: int) -> int:
+    """Where the query `i` is, as the step's codes want it."""
+    return (plain.ctypes.data if step[QUERIES_AT] == 0 else step[QUERIES_AT]) + 4 * plain.shape[1] * i
 
 
 @called
 def walk_in_turns(
-    graph: Any,
-    sides: Any,
+    table: Any,
+    query: int,
     requests: Any,
+    graphs: Any,
+    sides: Any,
     states: Any,
-    queries: int,
     plain: Any,
     begin: int,
     end: int,
@@ -96,28 +112,41 @@ def walk_in_turns(
     scores: Any,
     short: Any,
 ) -> None:
-    """Results of the queries `begin` to `end` of `plain` (q, d), which are at `queries` as the codes want them.
+    """Results of walks `begin` to `end`: of queries of `plain` (q, d), all by the first step; or of one `query` by steps.
 
-    Of `requests`, one for each walk that takes turns, the first says what is wanted. `short[i]` becomes 1 where fewer
-    than NEED rows were found.
+    `query` is -1, or the place of the one. Results are written to `ids` and `scores` at the place of the query, or step.
+    `short` becomes 1 at the query's where fewer than NEED rows were found. Each turn has a request, graph, sides and
+    states. Steps that are no walks are left out.
     """
-    begun, left, width, size = begin, end - begin, requests.shape[0], 4 * plain.shape[1]
-    _share(requests, width)
-    while left > 0:
-        for w in range(width):
+    room = 0
+    for s in range(table.shape[0]):
+        room = max(room, table[s, ROOM])
+    for w in range(requests.shape[0]):
+        requests[w, POOL] = requests[0, POOL] + 8 * room * w
+        requests[w, STAGE] = _FREE
+    begun, busy = begin, 0
+    while begun < end or busy > 0:
+        for w in range(requests.shape[0]):
             request = requests[w]
             if request[STAGE] == _RESCORED:
-                i = request[QUERY]
-                short[i] = 0 if request[FOUND] >= request[NEED] else 1
+                job = request[JOB]
+                i = job if query < 0 else query
+                short[i] |= 0 if request[FOUND] >= request[NEED] else 1
                 if request[FINAL] != 0:
-                    prepare(sides[1], plain.ctypes.data + size * i, request[EXACT_CODE], states[w, 1])
+                    at = plain.ctypes.data + 4 * plain.shape[1] * i
+                    prepare(sides[w, 1], at, request[EXACT_CODE], states[w, 1])
                 pool, good = request[POOL], request[HELD]
-                write_gathered(sides, request, pool, good, states[w], ids[i], scores[i])
+                write_gathered(sides[w], request, pool, good, states[w], ids[job], scores[job])
                 request[STAGE] = _FREE
-                left -= 1
+                busy -= 1
             elif request[STAGE] != _FREE:
-                _advance(graph, sides, request, states[w])
-            if request[STAGE] == _FREE and begun < end:
-                request[QUERY] = begun
-                _begin(graph, sides[0], request, states[w, 0], queries + size * begun)
+                _advance(graphs[w], sides[w], request, states[w])
+            while request[STAGE] == _FREE and begun < end:
+                step = table[0 if query < 0 else begun]
+                if step[GRAPH_AT] != 0:
+                    request[JOB] = begun
+                    take_up(step, request, graphs[w], sides[w])
+                    at = query_of(step, plain, begun if query < 0 else query)
+                    _begin(graphs[w], sides[w, 0], request, states[w, 0], at)
+                    busy += 1
                 begun += 1
