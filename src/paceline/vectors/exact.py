@@ -16,7 +16,7 @@ from paceline.vectors.bitmap import Bitmap, among, rows_of
 from paceline.vectors.codes import Coded
 from paceline.vectors.compiled.scan import scan_rows
 from paceline.vectors.graph import Ints
-from paceline.vectors.memory import Memories, Memory, Wanted
+from paceline.vectors.memory import Memory, Wanted
 from paceline.vectors.metric import Floats, Metric, entered, scores
 from paceline.vectors.searched import (
     CANDIDATES,
@@ -27,7 +27,7 @@ from paceline.vectors.searched import (
     empty_results,
     in_parts,
 )
-from paceline.vectors.steps import Ground, Step, Steps
+from paceline.vectors.steps import Ground, Step
 
 _QUERIES_AT_ONCE: Final = 32
 _TRUTH_AT_ONCE: Final = 256
@@ -52,9 +52,7 @@ class ExactSearch:
         self.rescore = rescore
         self.ground = Ground.of(coded, rescore)
         self._count = len(coded)
-        self._memories = Memories()
         self._free: list[Memory] = []
-        """For many queries at once."""
 
     def search(  # noqa: PLR0913 - keywords, each with a default
         self,
@@ -84,9 +82,6 @@ class ExactSearch:
         """The best `k` of the `chosen` rows (None: all), as `search`; for callers that have checked all of it."""
         if self._count == 0 or (chosen is not None and len(chosen) == 0):
             return empty_results(len(queries), k)
-        if len(queries) == 1:
-            found = Steps(k, [self.step(k, candidates, rows=chosen)]).search(queries, self._memories)
-            return found.rows, found.scores
         results = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
         turned, wanted = self.coded.coder.turned(queries), self._wanted(k, candidates)
         in_parts(self._scan, _Scan(queries, turned, chosen, wanted, results), len(queries), threads)
@@ -116,19 +111,16 @@ class ExactSearch:
         except IndexError:  # there come to be as many as threads search at once
             memory = Memory(0, scan.queries.shape[1], _QUERIES_AT_ONCE)
         memory.ask(scan.wanted)
+        chosen = _NO_ROWS if scan.chosen is None else scan.chosen
+        everything = self._count if scan.chosen is None else 0
+        arrays: tuple[NDArray[Any], ...] = (scan.turned, scan.queries, *scan.found)
         for start in range(begin, end, _QUERIES_AT_ONCE):
-            which = slice(start, min(start + _QUERIES_AT_ONCE, end))
+            part = arrays
+            if len(scan.queries) > _QUERIES_AT_ONCE or end - begin < len(scan.queries):
+                which = slice(start, min(start + _QUERIES_AT_ONCE, end))
+                part = tuple(array[which] for array in arrays)  # costs as much as a hundred rows
             scan_rows(
-                self.ground.sides,
-                memory.request,
-                memory.states,
-                memory.counts,
-                self._count if scan.chosen is None else 0,
-                _NO_ROWS if scan.chosen is None else scan.chosen,
-                scan.turned[which],
-                scan.queries[which],
-                scan.found[0][which],
-                scan.found[1][which],
+                self.ground.sides, memory.request, memory.states, memory.counts, everything, chosen, *part
             )
         self._free.append(memory)
 

@@ -17,7 +17,7 @@ from paceline.vectors.bitmap import Bitmap, size_of
 from paceline.vectors.codes import Coded
 from paceline.vectors.exact import ExactSearch
 from paceline.vectors.graph import Graph
-from paceline.vectors.memory import Memories
+from paceline.vectors.memory import Memories, Wanted
 from paceline.vectors.metric import Floats
 from paceline.vectors.reach import reaching
 from paceline.vectors.searched import (
@@ -35,6 +35,9 @@ _ROOM_MOST: Final = 4096
 _SCANNED_A_STEP: Final = 80
 """Allowed rows that are scanned in the time a walk takes for one row of its pool: of 115,659 vectors of 384 bytes the two
 plans cost the same where 17 % are allowed, 20,000 rows against a pool of 190; less, as a single query scans slower."""
+_MOSTLY: Final = 0.75
+"""Share of good rows from which on a masked walk looks at its reach, too: with fewer it has to look among all it holds for
+the k-th that is good, again and again, which costs more than it saves (a random half of 115,659: 0.8 of the queries)."""
 
 
 class GraphSearch:
@@ -171,8 +174,11 @@ class GraphSearch:
         room = min(max(room, 2 * need * count // good), max(room, most or _ROOM_MOST))
         masks = (allowed, deleted)
         allow, deny = (0 if bitmap is None else bitmap.ctypes.data for bitmap in masks)
-        metric = self.coded.coder.shape.metric
-        wanted = reaching(k, ef, final, metric, need=need, room=room, allow=allow, deny=deny)
+        if good < _MOSTLY * count:
+            wanted = Wanted(max(ef, k), room, need, final, k, allow, deny)
+        else:
+            metric = self.coded.coder.shape.metric
+            wanted = reaching(k, ef, final, metric, need=need, room=room, allow=allow, deny=deny)
         return Step(self.ground, wanted, masks=masks)
 
     def _good(self, allowed: Bitmap | None, deleted: Bitmap | None) -> int:

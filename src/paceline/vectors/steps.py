@@ -100,9 +100,10 @@ class Steps:
 
     def __init__(self, k: int, steps: Sequence[Step]) -> None:
         self.k = k
-        self.rows = max(step.ground.rows for step in steps)
-        self.room = max(step.wanted.room for step in steps)
-        self._steps = tuple(steps)
+        self.rows, self.room = steps[0].ground.rows, steps[0].wanted.room
+        for step in steps[1:]:
+            self.rows, self.room = max(self.rows, step.ground.rows), max(self.room, step.wanted.room)
+        self._steps = steps
         self._turning = [place for place, step in enumerate(steps) if step.turns]
         self._table = np.empty((len(steps), of.STEP_FIELDS), np.int64)
         for place, step in enumerate(steps):
