@@ -175,8 +175,10 @@ def _fetch_ahead(graph: Any, side: Any, request: Any, level: int) -> None:
         other = np.int64(read_i32(links + 4 * j))
         if other < 0:
             break
+        if other >= graph[LIMIT]:
+            continue  # there is no bit of it
         seen = read_u64(request[VISITED] + 8 * (other >> 6)) >> np.uint64(other & 63)
-        if seen & np.uint64(1) == 0 and other < graph[LIMIT]:
+        if seen & np.uint64(1) == 0:
             fetch_row(side, other)
 
 
