@@ -23,7 +23,7 @@ from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.growing import build_graph
 from paceline.vectors.metric import Metric
 from paceline.vectors.plain_walk import plain_walk
-from paceline.vectors.reach import reaching
+from paceline.vectors.steps import Step
 
 COUNT = 3000
 VECTORS = clustered(COUNT)
@@ -67,20 +67,40 @@ def test_the_walk_is_that_of_the_plain_twin_alone_and_in_turns(
     found, _ = walk.search(QUERIES[query], k, ef, allowed=bitmap, plan="walk")
     in_turns, _ = walk.search(QUERIES[query : query + 2], k, ef, allowed=bitmap, plan="walk")
 
-    need = min(k, int(allowed.sum())) if filtered else 0
     far = (1.0 if metric == "cosine" else 0.0) - order
+    step = walk.step(k, ef, 0)
+    if bitmap is not None:
+        good = int(allowed.sum())
+        step = walk.masked_step(k, ef, candidates=0, allowed=bitmap, deleted=None, good=good, plan="walk")
+    wanted = step.wanted
     expected = plain_walk(
         walk.graph,
         order_of(order),
-        (wanted := reaching(k, ef, 0, metric)).ef,
-        room=max(wanted.room, min(4096, 2 * need * COUNT // int(allowed.sum()))),
-        need=need,
+        wanted.ef,
+        room=wanted.room,
+        need=wanted.need,
         may_return=(lambda row: bool(allowed[row])) if filtered else None,
         least=wanted.least,
-        is_far=lambda row, near: len(near) >= k and far[row] > wanted.reach / REACH_UNIT * far[near[k - 1]],
+        is_far=(lambda row, near: len(near) >= k and far[row] > wanted.reach / REACH_UNIT * far[near[k - 1]])
+        if wanted.reach
+        else None,
     )[:k]
     assert [row for row in found[0] if row >= 0] == expected
     np.testing.assert_array_equal(in_turns[0], found[0])
+
+
+def test_a_walk_among_few_good_rows_goes_on_whatever_is_out_of_reach() -> None:
+    walk = unrescored("cosine")
+
+    def step(good: int) -> Step:
+        allowed = bitmap_of(np.arange(COUNT) < good)
+        made = walk.masked_step(10, 40, candidates=0, allowed=allowed, deleted=None, good=good, plan="walk")
+        assert made is not None
+        return made
+
+    assert (step(COUNT // 2).wanted.ef, step(COUNT // 2).wanted.reach) == (40, 0)
+    assert step(COUNT - 100).wanted.ef == 60
+    assert step(COUNT - 100).wanted.reach == walk.step(10, 40, 0).wanted.reach > 0
 
 
 def order_of(scores: np.ndarray) -> Callable[[int], int]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.base.errors import ConfigError
+from paceline.vectors.bitmap import words_for
 from paceline.vectors.codes import Coded, Coder, Precision
+from paceline.vectors.compiled.records import VISITED
 from paceline.vectors.exact import nearest, recall
 from paceline.vectors.graph import Graph
 from paceline.vectors.graph_search import GraphSearch
 from paceline.vectors.growing import GrowingGraph, build_graph
+from paceline.vectors.memory import Memory
 from paceline.vectors.metric import Metric, entered
 from paceline.vectors.plain_grow import PlainGraph
 
 VECTORS = clustered(4000)
 QUERIES = clustered(100, seed=2)
+KEPT: list[mmap.mmap] = []
+"""Pages that are read by their addresses."""
 
 
 def coded_of(vectors: np.ndarray, metric: Metric = "cosine") -> Coded:
@@ -107,6 +117,44 @@ def test_who_searches_meanwhile_sees_the_rows_of_his_graph_only() -> None:
     assert recall(search.search(QUERIES, 10, 500)[0], alone) >= 0.9  # its links now lead elsewhere, too
     after = GraphSearch(growing.graph(), coded)
     assert recall(after.search(QUERIES, 10, 150)[0], nearest(QUERIES, VECTORS, 10)[0]) >= 0.97
+
+
+def test_a_search_reads_nothing_beyond_its_working_memory() -> None:
+    """Its graph has 60 rows and leads to 4,000, of which there is no bit; each bitmap ends where the next page is nobody's.
+
+    In a process of its own, as what would be read is not there to be read.
+    """
+    script = (
+        "import test_growing as here\n"
+        "coded, vectors = here.coded_of(here.VECTORS), here.entered(here.VECTORS, 'cosine')\n"
+        "growing = here.GrowingGraph(coded, ef_construction=40)\n"
+        "growing.grow(vectors[:60])\n"
+        "search = here.GraphSearch(growing.graph(), here.Coded(coded.coder, coded.rows[:60]))\n"
+        "growing.grow(vectors[60:])\n"
+        "memory = search.memories.taken(60, vectors.shape[1])\n"
+        "here.end_at_nothing(memory)\n"
+        "search.memories.give_back(memory)\n"
+        "for query in here.QUERIES: search.search(query, 10, 60)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def end_at_nothing(memory: Memory) -> None:
+    """Move the bitmaps of a working memory to the end of a page, behind which nothing may be read."""
+    pages = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+    begin = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(begin + mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
+    KEPT.append(pages)
+    for request in memory.requests:
+        request[VISITED] = begin + mmap.PAGESIZE - 8 * words_for(memory.rows)
 
 
 def test_an_m_that_cannot_be_is_refused() -> None:
