@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from paceline.vectors.bitmap import words_for
@@ -75,19 +76,7 @@ class Memory:
     def ask(self, wanted: Wanted) -> None:
         """Write the request."""
         self.make_room(wanted.room)
-        _WANTED.pack_into(
-            self._wanted,
-            0,
-            wanted.ef,
-            wanted.room,
-            wanted.need,
-            wanted.final,
-            wanted.top,
-            wanted.allow,
-            wanted.deny,
-            wanted.least,
-            wanted.reach,
-        )
+        _WANTED.pack_into(self._wanted, 0, *astuple(wanted))
 
 
 class Memories:

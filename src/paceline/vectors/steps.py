@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from paceline.vectors.bitmap import Bitmap
@@ -77,15 +78,7 @@ class Step(msgspec.Struct, frozen=True, eq=False, gc=False):
         _STEP.pack_into(
             table.data,
             place * _STEP.size,
-            wanted.ef,
-            wanted.room,
-            wanted.need,
-            wanted.final,
-            wanted.top,
-            wanted.allow,
-            wanted.deny,
-            wanted.least,
-            wanted.reach,
+            *astuple(wanted),
             ground.graph_at if self.is_walk else 0,
             ground.sides_at,
             0,
